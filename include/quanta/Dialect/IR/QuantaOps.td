@@ -1,0 +1,223 @@
+//===- QuantaOps.td - Operations of the quanta dialect -----------------------------------------------------*- tablegen -*-===//
+#ifndef QUANTA_OPS_TD
+#define QUANTA_OPS_TD
+
+include "quanta/Dialect/IR/QuantaEncodings.td"
+include "mlir/IR/OpAsmInterface.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/Interfaces/DestinationStyleOpInterface.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+/// Upstream does not re-verify a type's encoding when an op is verified; ours do.
+def VerifiesEncodings : NativeOpTrait<"VerifiesEncodings"> { let cppNamespace = "::mlir::quanta"; }
+
+class Quanta_ComputeOp<string mnemonic, list<Trait> traits = []>
+    : Quanta_Op<mnemonic, !listconcat([Pure, VerifiesEncodings], traits)> {
+  let hasVerifier = 1;
+}
+
+//===- Compute ------------------------------------------------------------------------------------------------------------===//
+
+def Quanta_LinearOp : Quanta_ComputeOp<"linear"> {
+  let summary = "multiply rows by a weight matrix and add a bias";
+  let description = [{
+    `y[…, n] = Σₖ x[…, k] · w[n, k] + b[n]`. The op that quantization is about: `weight` may carry any encoding.
+
+    C1: the last dimension of `input` equals the weight's second. C2: `weight` is [N, K], `bias` is [N].
+    C3: the result has the input's shape with the last dimension N.
+
+    ```mlir
+    %y = quanta.linear %x, %w bias %b : (tensor<?x384xf32>, tensor<1024x384xf32, #u4>, tensor<1024xf32>) -> tensor<?x1024xf32>
+    ```
+  }];
+  let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$weight, Optional<AnyRankedTensor>:$bias);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input `,` $weight (`bias` $bias^)? attr-dict `:` functional-type(operands, results)";
+}
+
+def Quanta_MatmulOp : Quanta_ComputeOp<"matmul"> {
+  let summary = "multiply two batches of matrices of activations";
+  let description = [{
+    `y[b…] = lhs[b…] · rhs[b…]`, with `transpose_rhs`: `lhs · rhsᵀ`. C1: both have the same rank ≥ 2; a batch dimension of
+    either side may be 1 (broadcast). C2: contraction dimensions agree.
+
+    ```mlir
+    %s = quanta.matmul %q, %k {transpose_rhs} : (tensor<?x6x?x64xf32>, tensor<?x6x?x64xf32>) -> tensor<?x6x?x?xf32>
+    ```
+  }];
+  let arguments = (ins AnyRankedTensor:$lhs, AnyRankedTensor:$rhs, UnitAttr:$transpose_rhs);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$lhs `,` $rhs attr-dict `:` functional-type(operands, results)";
+}
+
+def Quanta_Conv2DOp : Quanta_ComputeOp<"conv2d"> {
+  let summary = "convolve an NCHW input with an OIHW weight";
+  let description = [{
+    Zero padding, ONNX semantics. `pads` is [top, left, bottom, right]. The weight may carry any encoding; its column
+    order is in·kh·kw. C1: input [N, C, H, W], weight [O, C/groups, KH, KW], bias [O]. C2: `groups` divides C and O.
+    C3: static spatial result dimensions follow from the attributes.
+
+    ```mlir
+    %y = quanta.conv2d %x, %w bias %b {strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>,
+           pads = array<i64: 1, 1, 1, 1>, groups = 1 : i64} : (…) -> tensor<?x64x28x28xf32>
+    ```
+  }];
+  let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$weight, Optional<AnyRankedTensor>:$bias,
+    DenseI64ArrayAttr:$strides, DenseI64ArrayAttr:$dilations, DenseI64ArrayAttr:$pads, DefaultValuedAttr<I64Attr, "1">:$groups);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input `,` $weight (`bias` $bias^)? attr-dict `:` functional-type(operands, results)";
+}
+
+def Quanta_LayerNormOp : Quanta_ComputeOp<"layer_norm", [AllShapesMatch<["input", "result"]>]> {
+  let summary = "normalise the last dimension to mean 0 and variance 1, then scale and shift";
+  let description = [{
+    `y = (x − mean(x)) / sqrt(var(x) + epsilon) · scale + bias` over the last dimension. C1: `scale` and `bias` are [C].
+  }];
+  let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$scale, Optional<AnyRankedTensor>:$bias, F32Attr:$epsilon);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input `,` $scale (`bias` $bias^)? attr-dict `:` functional-type(operands, results)";
+}
+
+def Quanta_RMSNormOp : Quanta_ComputeOp<"rms_norm", [AllShapesMatch<["input", "result"]>]> {
+  let summary = "divide the last dimension by its root mean square, then scale";
+  let description = [{ `y = x / sqrt(mean(x²) + epsilon) · scale` over the last dimension. C1: `scale` is [C]. }];
+  let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$scale, F32Attr:$epsilon);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input `,` $scale attr-dict `:` functional-type(operands, results)";
+}
+
+def Quanta_SoftmaxOp : Quanta_ComputeOp<"softmax", [AllTypesMatch<["input", "result"]>]> {
+  let summary = "softmax over the last dimension";
+  let arguments = (ins AnyRankedTensor:$input);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input attr-dict `:` type($input)";
+}
+
+def Quanta_ActivationKind : I32EnumAttr<"ActivationKind", "pointwise nonlinearity", [
+    I32EnumAttrCase<"Relu", 0, "relu">, I32EnumAttrCase<"Gelu", 1, "gelu">, I32EnumAttrCase<"GeluTanh", 2, "gelu_tanh">,
+    I32EnumAttrCase<"Silu", 3, "silu">, I32EnumAttrCase<"Sigmoid", 4, "sigmoid">, I32EnumAttrCase<"Tanh", 5, "tanh">,
+    I32EnumAttrCase<"HardSwish", 6, "hard_swish">, I32EnumAttrCase<"HardSigmoid", 7, "hard_sigmoid">]> {
+  let cppNamespace = "::mlir::quanta";
+  let genSpecializedAttr = 0;
+}
+def Quanta_ActivationKindAttr : EnumAttr<Quanta_Dialect, Quanta_ActivationKind, "activation_kind">;
+
+def Quanta_ActivationOp : Quanta_ComputeOp<"activation", [AllTypesMatch<["input", "result"]>]> {
+  let summary = "apply a named nonlinearity to every element";
+  let description = [{
+    `gelu` is exact (erf), `gelu_tanh` the tanh form, `silu` x·sigmoid(x), `hard_swish` x·clip(x/6 + 1/2, 0, 1),
+    `hard_sigmoid` clip(x/6 + 1/2, 0, 1).
+
+    ```mlir
+    %y = quanta.activation gelu %x : tensor<?x768xf32>
+    ```
+  }];
+  let arguments = (ins Quanta_ActivationKindAttr:$kind, AnyRankedTensor:$input);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "custom<ActivationKeyword>($kind) $input attr-dict `:` type($input)";
+}
+
+def Quanta_RotaryOp : Quanta_ComputeOp<"rotary", [AllTypesMatch<["input", "result"]>]> {
+  let summary = "rotate pairs of channels by position-dependent angles";
+  let description = [{
+    Rotate-half form: `y = x · cos + concat(−x[D/2:], x[:D/2]) · sin` on the last dimension D of [B, H, S, D].
+    C1: D is static and even. C2: `cos` and `sin` are [B or 1, H or 1, S, D].
+  }];
+  let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$cos, AnyRankedTensor:$sin);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input `,` $cos `,` $sin attr-dict `:` functional-type(operands, results)";
+}
+
+def Quanta_AttentionOp : Quanta_ComputeOp<"attention"> {
+  let summary = "scaled dot-product attention";
+  let description = [{
+    `softmax(scale · q·kᵀ + mask) · v` with q [B, H, S, D], k [B, G, T, D], v [B, G, T, E]; G divides H (grouped queries:
+    query head h reads head h·G/H). The additive `mask` is [B or 1, H or 1, S or 1, T].
+  }];
+  let arguments = (ins AnyRankedTensor:$query, AnyRankedTensor:$key, AnyRankedTensor:$value,
+    Optional<AnyRankedTensor>:$mask, F32Attr:$scale);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$query `,` $key `,` $value (`mask` $mask^)? attr-dict `:` functional-type(operands, results)";
+}
+
+def Quanta_EmbeddingOp : Quanta_ComputeOp<"embedding"> {
+  let summary = "look up rows of a table";
+  let description = [{
+    `y[i…, :] = table[indices[i…], :]`. Negative indices count from the end, as in ONNX; an index out of range stops the
+    run with an error. C1: `table` is [V, D] and may be encoded, C2: the result is indices' shape with D appended.
+  }];
+  let arguments = (ins AnyRankedTensor:$table, AnyRankedTensor:$indices);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$table `,` $indices attr-dict `:` functional-type(operands, results)";
+}
+
+//===- Precision ----------------------------------------------------------------------------------------------------------===//
+
+def Quanta_ConstantOp : Quanta_Op<"constant", [Pure, ConstantLike, VerifiesEncodings]> {
+  let summary = "an encoded constant and its stored components";
+  let description = [{
+    `components` has one elements attribute (usually a `dense_resource`) for each component that the result's encoding
+    names. C1: names and types are those of `getComponents`.
+
+    ```mlir
+    %w = quanta.constant {codes = dense_resource<w> : tensor<64x64xi8>, scales = dense<1.0> : tensor<64x1xf16>}
+           : tensor<64x64xf32, #quanta.uniform<bits = 4>>
+    ```
+  }];
+  let arguments = (ins DictionaryAttr:$components);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$components attr-dict `:` type($result)";
+  let hasVerifier = 1;
+  let hasFolder = 1;
+}
+
+def Quanta_ObserveOp : Quanta_Op<"observe", [AllTypesMatch<["input", "result"]>]> {
+  let summary = "hand a tensor to the calibration run, unchanged";
+  let description = [{ `point` names the statistic that the value belongs to. Not pure, so that it survives until the model is run. }];
+  let arguments = (ins AnyRankedTensor:$input, StrAttr:$point);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input `,` $point attr-dict `:` type($input)";
+}
+
+//===- Towards code -------------------------------------------------------------------------------------------------------===//
+
+def Quanta_WeightsOp : Quanta_Op<"weights", [Symbol]> {
+  let summary = "one stored constant of the compiled model";
+  let description = [{
+    A module-level definition. `value` holds the data in logical order; `layout`, when present, is the encoding by which
+    emission packs it while it writes the weights section, so that no second copy of a large weight exists in memory.
+    `type` is the stored form, a static memref.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type, AnyAttr:$value, OptionalAttr<AnyAttr>:$layout);
+  let assemblyFormat = "$sym_name $type `=` $value (`layout` $layout^)? attr-dict";
+}
+
+def Quanta_WeightOp : Quanta_Op<"weight", [Pure, DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmResultNames"]>]> {
+  let summary = "address of a stored constant";
+  let arguments = (ins FlatSymbolRefAttr:$name);
+  let results = (outs AnyStaticShapeMemRef:$result);
+  let assemblyFormat = "$name attr-dict `:` type($result)";
+}
+
+def Quanta_KernelOp : Quanta_Op<"kernel", [AttrSizedOperandSegments, DestinationStyleOpInterface,
+    DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+  let summary = "run a kernel of a family on tensors or buffers";
+  let description = [{
+    The last form of a compute op before code: `ins` are activations, `weights` addresses of stored constants, `outs` the
+    destinations. `family` selects the emitter, `config` its parameters. On tensors the op has one result for each
+    destination; after bufferization it has none. Kernels with equal family, config and operand types share one function.
+  }];
+  let arguments = (ins StrAttr:$family, Variadic<AnyType>:$inputs, Variadic<AnyMemRef>:$weights, Variadic<AnyShaped>:$outputs,
+    DictionaryAttr:$config);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let assemblyFormat = [{
+    $family (`ins` `(` $inputs^ `:` type($inputs) `)`)? (`weights` `(` $weights^ `:` type($weights) `)`)?
+    `outs` `(` $outputs `:` type($outputs) `)` $config attr-dict (`->` type($results)^)?
+  }];
+  let extraClassDeclaration = [{
+    ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutputsMutable(); }
+  }];
+}
+
+#endif

@@ -1,0 +1,30 @@
+# Runs under lit; the site configuration (or `-D tools=DIR`) says where the tools are.
+import os
+import platform
+
+import lit.formats
+
+config.name = "Quanta"
+config.test_format = lit.formats.ShTest(True)
+config.suffixes = [".mlir", ".test"]
+config.test_source_root = os.path.dirname(__file__)
+config.excludes = ["Inputs", "Unit", "CMakeLists.txt"]
+
+tools = lit_config.params.get("tools", getattr(config, "quanta_tools_dir", ""))
+llvm_tools = getattr(config, "llvm_tools_dir", "/usr/lib/llvm-22/bin")
+config.test_exec_root = getattr(config, "quanta_test_dir", os.path.join(tools, "..", "test"))
+config.environment["PATH"] = os.pathsep.join([tools, llvm_tools, config.environment.get("PATH", os.environ["PATH"])])
+
+source = os.path.dirname(config.test_source_root)
+models = os.environ.get("QUANTA_MODELS", os.path.join(source, "..", "shared", "models"))
+python = getattr(config, "python", "python3")
+config.substitutions.append(("%models", models))
+config.substitutions.append(("%examples", os.path.join(source, "examples")))
+config.substitutions.append(("%source", source))
+config.substitutions.append(("%python", python))
+config.environment["PYTHONPATH"] = os.environ.get("PYTHONPATH", "")
+
+if os.path.isdir(os.path.join(models, "dev")):
+    config.available_features.add("models")
+if platform.machine() == "x86_64":
+    config.available_features.add("x86_64")
