@@ -1,7 +1,44 @@
-//===- Passes.td - Passes of lib/Codegen -*- tablegen -*-===//
+//===- Passes.td - From compute ops to kernel functions -------------------------------------------------*- tablegen -*-===//
 #ifndef QUANTA_CODEGEN_PASSES_TD
 #define QUANTA_CODEGEN_PASSES_TD
 
 include "mlir/Pass/PassBase.td"
+
+def OutlineKernels : Pass<"quanta-outline-kernels", "::mlir::ModuleOp"> {
+  let summary = "Turn compute ops into kernels with a destination, and their weights into stored constants";
+  let description = [{
+    Each `quanta` compute op becomes a `quanta.kernel` on tensors of the rank that the kernel family expects (leading
+    dimensions are collapsed, and expanded again afterwards). Constant weights leave the function: they become module-level
+    `quanta.weights` whose layout is `#quanta.packed`, one per component, shared by all users; an embedding table that is also
+    the weight of a linear layer is read from the layer's tiles. `activation` becomes an elementwise `linalg.generic`, so that
+    it can be fused; `attention` becomes two products and a softmax in place.
+
+    Precondition: operands are `f32` (integers for embedding indices); encoded weights are `quanta.constant`s. Otherwise an
+    error names the op. Cost: linear in the ops; no weight is copied.
+
+    ```mlir
+    %y = quanta.linear %x, %w : (tensor<?x384xf32>, tensor<64x384xf32>) -> tensor<?x64xf32>
+    // becomes
+    %w = quanta.weight @w : memref<4x384x16xf32>
+    %e = tensor.empty(%rows) : tensor<?x64xf32>
+    %y = quanta.kernel "linear" ins(%x : tensor<?x384xf32>) weights(%w : memref<4x384x16xf32>) outs(%e : tensor<?x64xf32>)
+           {encoding = #quanta.packed<>, shape = array<i64: 64, 384>} -> tensor<?x64xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::tensor::TensorDialect", "::mlir::linalg::LinalgDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect"];
+}
+
+def EmitKernels : Pass<"quanta-emit-kernels", "::mlir::ModuleOp"> {
+  let summary = "Replace kernels on buffers by calls of generated functions";
+  let description = [{
+    Each `quanta.kernel` on memrefs becomes a call of a private function that the family's emitter writes: loops in `scf`,
+    16-lane tiles in `vector`, tasks for the thread pool as `scf.parallel`. Kernels with the same family, config and operand
+    types share a function. An encoding that no emitter can decode is an error.
+  }];
+  let dependentDialects = ["::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect", "::mlir::func::FuncDialect",
+                           "::mlir::cf::ControlFlowDialect"];
+}
 
 #endif

@@ -143,16 +143,34 @@ LogicalResult PackedAttr::verifyEncoding(ArrayRef<int64_t> shape, Type elementTy
                                          function_ref<InFlightDiagnostic()> emitError) const {
   if (getRows() < 1)
     return emitError() << "expected one row or more in a tile but got " << getRows();
+  if (getBase() && !isa<UniformAttr>(Attribute(getBase())))
+    return emitError() << "expected a leaf encoding to pack but got " << getBase();
   if (getBase())
     return cast<VerifiableTensorEncoding>(Attribute(getBase())).verifyEncoding(shape, elementType, emitError);
   return success();
 }
 
 SmallVector<Component> PackedAttr::getComponents(ArrayRef<int64_t> shape) const {
-  if (getBase())
-    return getBase().getComponents(shape);
   auto [rows, columns] = getMatrixShape(shape);
-  return {{"values", SmallVector<int64_t>{rows, columns}, Float32Type::get(getContext())}};
+  int64_t tiles = llvm::divideCeil(rows, getRows());
+  if (!getBase())
+    return {{"values", SmallVector<int64_t>{tiles, columns, getRows()}, Float32Type::get(getContext())}};
+  auto uniform = cast<UniformAttr>(Attribute(getBase()));
+  int64_t groups = uniform.getGroupCount(columns), group = uniform.getGroupSize(columns);
+  int64_t words = llvm::divideCeil(group, getBlockColumns()) * getBlockColumns() * uniform.getBits() / 32;
+  SmallVector<Component> components = uniform.getComponents(shape);
+  components[0] = {"codes", SmallVector<int64_t>{tiles, groups * words, getRows()}, IntegerType::get(getContext(), 32)};
+  for (Component &component : MutableArrayRef(components).drop_front())
+    component.shape = {tiles, groups, getRows()};
+  return components;
+}
+
+int64_t PackedAttr::getBlockColumns() const {
+  if (!getBase())
+    return 1;
+  // The narrowest power-of-two field of a code must fill a 32-bit word: 5 bits are 4 + 1, so 32 columns.
+  unsigned bits = cast<UniformAttr>(Attribute(getBase())).getBits();
+  return 32 / (bits & -bits);
 }
 
 int64_t PackedAttr::getStoredBits(ArrayRef<int64_t> shape) const {

@@ -66,6 +66,10 @@ def Quanta_PackedAttr : Quanta_Encoding<"Packed", "packed"> {
     OptionalParameter<"::mlir::quanta::EncodingAttrInterface">:$base,
     DefaultValuedParameter<"int64_t", "16">:$rows);
   let assemblyFormat = "`<` struct(params) `>`";
+  let extraClassDeclaration = [{
+    /// Columns of a block: what whole 32-bit words of every field hold. Groups are padded to whole blocks.
+    int64_t getBlockColumns() const;
+  }];
 }
 
 #endif

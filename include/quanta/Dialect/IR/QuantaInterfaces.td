@@ -23,4 +23,23 @@ def Quanta_EncodingAttrInterface : AttrInterface<"EncodingAttrInterface", [Verif
   ];
 }
 
+def Quanta_DecodeInterface : AttrInterface<"DecodeInterface"> {
+  let cppNamespace = "::mlir::quanta";
+  let description = [{
+    How a kernel gets at the values of an encoding whose components lie in tiles of 16 rows (`#quanta.packed`). Implemented
+    by external models in Codegen, so that the dialect knows nothing of code. Only plain builders and values appear here.
+  }];
+  let methods = [
+    InterfaceMethod<[{
+      Column chunks passed to `decodeTile` must begin at a multiple of this.
+    }], "int64_t", "getColumnStep", (ins "::llvm::ArrayRef<int64_t>":$shape)>,
+    InterfaceMethod<[{
+      Emits code that writes the f32 values of row tile `tile` (an index), columns `begin` to `end`, to
+      `scratch[0 … end−begin][16]`. May write up to `getColumnStep` rows past the end.
+    }], "void", "decodeTile", (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "::mlir::ValueRange":$components,
+      "::llvm::ArrayRef<int64_t>":$shape, "::mlir::Value":$tile, "::mlir::Value":$begin, "::mlir::Value":$end,
+      "::mlir::Value":$scratch)>,
+  ];
+}
+
 #endif

@@ -1,0 +1,126 @@
+//===- Gemm.cpp - The register-tiled core of every dense kernel -----------------------------------------------------------===//
+#include "Gemm.h"
+
+using namespace mlir;
+using namespace mlir::quanta;
+
+/// `rows` × kPanelTiles accumulators over one chunk.
+static void emitBlock(KernelBuilder &b, const GemmTile &tile, Value row, int64_t rows) {
+  SmallVector<Value> rowIndex;
+  for (int64_t r = 0; r < rows; ++r)
+    rowIndex.push_back(b.add(row, r));
+  Value full = tile.alwaysFull ? Value() : Value(arith::CmpIOp::create(b, arith::CmpIPredicate::sge, tile.valid, b.index(kPanelColumns)));
+  auto forEach = [&](function_ref<Value(int64_t r, int64_t c)> body) {
+    SmallVector<Value> values;
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t c = 0; c < kPanelTiles; ++c)
+        values.push_back(body(r, c));
+    return values;
+  };
+  auto mask = [&](int64_t c) { return b.mask(b.sub(tile.valid, b.index(c * kLanes))); };
+
+  auto fromBias = [&] { return forEach([&](int64_t r, int64_t c) { return tile.initial(rowIndex[r], c); }); };
+  auto fromMemory = [&] {
+    return forEach([&](int64_t r, int64_t c) { return b.loadTile(tile.result, tile.c(rowIndex[r], c)); });
+  };
+  auto fromMemoryMasked = [&] {
+    Value zero = b.tileOf(0.0f);
+    return forEach([&](int64_t r, int64_t c) { return b.loadMasked(tile.result, tile.c(rowIndex[r], c), mask(c), zero); });
+  };
+  SmallVector<Type> types(rows * kPanelTiles, b.f32Tile());
+  auto resume = [&] { return full ? b.select(full, types, fromMemory, fromMemoryMasked) : fromMemory(); };
+  SmallVector<Value> acc = tile.first ? b.select(tile.first, types, fromBias, resume) : fromBias();
+
+  acc = b.loop(b.index(0), tile.chunk, 1, acc, [&](Value k, ValueRange carried) {
+    SmallVector<Value> columns;
+    for (int64_t c = 0; c < kPanelTiles; ++c)
+      columns.push_back(tile.b(k, c));
+    SmallVector<Value> next;
+    for (int64_t r = 0; r < rows; ++r) {
+      Value a = b.splat(tile.a(rowIndex[r], k));
+      for (int64_t c = 0; c < kPanelTiles; ++c)
+        next.push_back(b.fma(a, columns[c], carried[r * kPanelTiles + c]));
+    }
+    return next;
+  });
+
+  auto store = [&] {
+    forEach([&](int64_t r, int64_t c) {
+      b.storeTile(acc[r * kPanelTiles + c], tile.result, tile.c(rowIndex[r], c));
+      return Value();
+    });
+  };
+  if (!full)
+    return store();
+  b.ifThen(full, store, [&] {
+    forEach([&](int64_t r, int64_t c) {
+      b.storeMasked(acc[r * kPanelTiles + c], tile.result, tile.c(rowIndex[r], c), mask(c));
+      return Value();
+    });
+  });
+}
+
+void quanta::emitGemmRows(KernelBuilder &b, const GemmTile &tile, Value begin, Value end) {
+  constexpr int64_t kRows = 8;
+  Value count = b.sub(end, begin);
+  Value blocked = b.add(begin, b.mul(b.div(count, kRows), kRows));
+  b.loop(begin, blocked, kRows, [&](Value row) { emitBlock(b, tile, row, kRows); });
+  Value row = blocked;
+  for (int64_t rows = kRows / 2; rows >= 1; rows /= 2) {
+    Value enough = arith::CmpIOp::create(b, arith::CmpIPredicate::sge, b.sub(end, row), b.index(rows));
+    b.ifThen(enough, [&] { emitBlock(b, tile, row, rows); });
+    row = b.add(row, arith::SelectOp::create(b, enough, b.index(rows), b.index(0)));
+  }
+}
+
+void quanta::emitChunks(KernelBuilder &b, Value total, int64_t chunk, function_ref<void(Value, Value, Value)> body) {
+  APInt constant;
+  if (matchPattern(total, m_ConstantInt(&constant)) && constant.getSExtValue() <= chunk)
+    return body(b.index(0), total, Value());
+  b.loop(b.index(0), total, chunk, [&](Value k0) {
+    Value first = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, k0, b.index(0));
+    body(k0, b.min(b.index(chunk), b.sub(total, k0)), first);
+  });
+}
+
+WeightTiles::WeightTiles(KernelBuilder &, PackedAttr encoding, ArrayRef<int64_t> shape, ValueRange components)
+    : encoding(encoding), shape(shape), matrix(getMatrixShape(shape)), components(components) {}
+
+int64_t WeightTiles::chunk() const {
+  if (!isEncoded())
+    return kChunk;
+  int64_t step = cast<DecodeInterface>(Attribute(encoding.getBase())).getColumnStep(shape);
+  return std::max<int64_t>(1, kChunk / step) * step;
+}
+
+Value WeightTiles::scratch(KernelBuilder &b, int64_t count) const {
+  if (!isEncoded())
+    return Value();
+  // Decoding writes whole blocks, up to 32 columns past the chunk.
+  int64_t length = std::min(chunk(), columns()) + 32;
+  return b.scratch({count, length, kLanes}, b.getF32Type());
+}
+
+void WeightTiles::decode(KernelBuilder &b, Value tile, Value begin, Value end, Value scratch, int64_t slot) const {
+  if (!isEncoded())
+    return;
+  auto type = cast<MemRefType>(scratch.getType());
+  SmallVector<OpFoldResult> offsets{b.getIndexAttr(slot), b.getIndexAttr(0), b.getIndexAttr(0)};
+  SmallVector<OpFoldResult> sizes{b.getIndexAttr(1), b.getIndexAttr(type.getDimSize(1)), b.getIndexAttr(kLanes)};
+  SmallVector<OpFoldResult> strides(3, b.getIndexAttr(1));
+  auto slotType = cast<MemRefType>(memref::SubViewOp::inferRankReducedResultType({type.getDimSize(1), kLanes}, type, offsets, sizes, strides));
+  Value view = memref::SubViewOp::create(b, slotType, scratch, offsets, sizes, strides);
+  cast<DecodeInterface>(Attribute(encoding.getBase())).decodeTile(b, b.getLoc(), components, shape, tile, begin, end, view);
+}
+
+Value WeightTiles::loadColumn(KernelBuilder &b, Value tile, Value begin, Value k, Value scratch, int64_t slot) const {
+  if (isEncoded())
+    return b.loadTile(scratch, {b.index(slot), k, b.index(0)});
+  return b.loadTile(components[0], {tile, b.add(begin, k), b.index(0)});
+}
+
+Value WeightTiles::loadElement(KernelBuilder &b, Value tile, Value begin, Value k, Value lane, Value scratch, int64_t slot) const {
+  if (isEncoded())
+    return b.load(scratch, {b.index(slot), k, lane});
+  return b.load(components[0], {tile, b.add(begin, k), lane});
+}

@@ -1,0 +1,69 @@
+//===- Gemm.h - The register-tiled core of every dense kernel -------------------------------------------*- C++ -*-===//
+//
+// C[row][column] += Σₖ A[row][k] · B[k][column]: up to 8 rows by 2 tiles of 16 columns stay in registers while k runs.
+// Linear layers put weights in the columns, convolutions put them in the rows; what A, B and C are is given by closures.
+//
+//===--------------------------------------------------------------------------------------------------------------------===//
+#ifndef QUANTA_LIB_CODEGEN_KERNELS_GEMM_H
+#define QUANTA_LIB_CODEGEN_KERNELS_GEMM_H
+
+#include "quanta/Codegen/KernelBuilder.h"
+#include "quanta/Dialect/IR/Quanta.h"
+
+namespace mlir::quanta {
+
+/// Tiles of 16 columns held in registers; with 8 rows these are 16 accumulators of 512 bits.
+constexpr int64_t kPanelTiles = 2;
+constexpr int64_t kPanelColumns = kPanelTiles * kLanes;
+/// Columns of the contraction per pass: a panel of 256 × 32 floats (32 KiB) stays in the first-level cache.
+constexpr int64_t kChunk = 256;
+/// Rows that share one pass over a panel; 256 × 256 floats of A stay in the second-level cache.
+constexpr int64_t kRowBlock = 128;
+
+struct GemmTile {
+  std::function<Value(Value row, Value k)> a;            ///< scalar f32
+  std::function<Value(Value k, int64_t tile)> b;         ///< 16 lanes
+  std::function<Value(Value row, int64_t tile)> initial; ///< value to start from in the first chunk (bias or 0)
+  std::function<SmallVector<Value>(Value row, int64_t tile)> c; ///< indices of the tile in `result`
+  Value result;                                          ///< memref of f32
+  Value chunk;                                           ///< number of k of this pass
+  Value first;                                           ///< i1: this is the first chunk; null if there is only one
+  Value valid;                                           ///< columns of the panel that exist
+  bool alwaysFull = false;                               ///< `valid` is known to be at least a whole panel
+};
+
+/// Emits the loops over rows `begin` to `end`: blocks of 8, then 4, 2 and 1.
+void emitGemmRows(KernelBuilder &b, const GemmTile &tile, Value begin, Value end);
+
+/// Runs `body(k0, count, first)` for chunks of at most `chunk` of the `total` contraction columns; `first` is null when one
+/// chunk is certain.
+void emitChunks(KernelBuilder &b, Value total, int64_t chunk, function_ref<void(Value, Value, Value)> body);
+
+/// A constant weight as kernels see it: its tiles in memory, decoded a chunk at a time unless they are plain floats.
+class WeightTiles {
+public:
+  WeightTiles(KernelBuilder &b, PackedAttr encoding, ArrayRef<int64_t> shape, ValueRange components);
+  int64_t rows() const { return matrix.first; }
+  int64_t columns() const { return matrix.second; }
+  int64_t tiles() const { return llvm::divideCeil(matrix.first, kLanes); }
+  bool isEncoded() const { return encoding.getBase() != nullptr; }
+  /// Chunk length near kChunk at which decoding may begin.
+  int64_t chunk() const;
+  /// Room for `count` decoded tiles of one chunk (null if plain floats).
+  Value scratch(KernelBuilder &b, int64_t count) const;
+  /// Decodes one tile's chunk into scratch slot `slot`.
+  void decode(KernelBuilder &b, Value tile, Value begin, Value end, Value scratch, int64_t slot) const;
+  /// 16 rows of column begin + k.
+  Value loadColumn(KernelBuilder &b, Value tile, Value begin, Value k, Value scratch, int64_t slot) const;
+  /// One element.
+  Value loadElement(KernelBuilder &b, Value tile, Value begin, Value k, Value lane, Value scratch, int64_t slot) const;
+
+private:
+  PackedAttr encoding;
+  SmallVector<int64_t> shape;
+  std::pair<int64_t, int64_t> matrix;
+  SmallVector<Value> components;
+};
+
+} // namespace mlir::quanta
+#endif

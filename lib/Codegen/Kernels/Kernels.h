@@ -1,0 +1,42 @@
+//===- Kernels.h - The table of kernel families ---------------------------------------------------------*- C++ -*-===//
+#ifndef QUANTA_LIB_CODEGEN_KERNELS_KERNELS_H
+#define QUANTA_LIB_CODEGEN_KERNELS_KERNELS_H
+
+#include "quanta/Codegen/KernelBuilder.h"
+
+namespace mlir::quanta {
+
+/// Arguments of a kernel function, in the groups of the `quanta.kernel` that it implements.
+struct KernelArgs {
+  DictionaryAttr config;
+  ValueRange inputs, weights, outputs;
+
+  int64_t getInt(StringRef name) const { return cast<IntegerAttr>(config.get(name)).getInt(); }
+  float getFloat(StringRef name) const { return cast<FloatAttr>(config.get(name)).getValueAsDouble(); }
+  bool has(StringRef name) const { return config.contains(name); }
+  ArrayRef<int64_t> getInts(StringRef name) const { return cast<DenseI64ArrayAttr>(config.get(name)).asArrayRef(); }
+};
+
+using KernelEmitter = void (*)(KernelBuilder &, const KernelArgs &);
+
+// y[M, N] = x[M, K] · Wᵀ + bias. ins: x, bias?; weights: tiles of W; config: encoding, shape.
+void emitLinear(KernelBuilder &, const KernelArgs &);
+// y[B, H, M, N] = scale · lhs[B, H, M, K] · rhs[B|1, G|1, K, N] (or rhsᵀ); H a multiple of G. config: transpose_rhs?, scale.
+void emitMatmul(KernelBuilder &, const KernelArgs &);
+// y[N, O, OH, OW] from x[N, C, H, W]. ins: x, bias?; weights: tap table [K, 3], tiles of W.
+void emitConv2D(KernelBuilder &, const KernelArgs &);
+// Rows of a [R, C] input. ins: x, scale, bias?; config: epsilon.
+void emitLayerNorm(KernelBuilder &, const KernelArgs &);
+void emitRMSNorm(KernelBuilder &, const KernelArgs &);
+// In place on the output [B, H, S, T]. ins: additive mask [B|1, H|1, S|1, T]?
+void emitSoftmax(KernelBuilder &, const KernelArgs &);
+// ins: x [B, H, S, D], cos, sin [B|1, H|1, S, D].
+void emitRotary(KernelBuilder &, const KernelArgs &);
+// y[I, D] = table[indices[I]]. ins: indices; weights: table [V, D] or tiles of it.
+void emitEmbedding(KernelBuilder &, const KernelArgs &);
+
+/// The emitter of a family, or null.
+KernelEmitter lookupKernel(StringRef family);
+
+} // namespace mlir::quanta
+#endif

@@ -1,0 +1,91 @@
+//===- Matmul.cpp - Products of two activations, batched ------------------------------------------------------------------===//
+#include "Gemm.h"
+#include "Kernels.h"
+
+using namespace mlir;
+using namespace mlir::quanta;
+
+/// Transposes 16 tiles of 16 lanes: at distance d, lanes whose bit d is clear come from row i, the others from row i + d.
+static void transposeTiles(KernelBuilder &b, SmallVectorImpl<Value> &rows) {
+  for (int64_t distance : {8, 4, 2, 1}) {
+    SmallVector<int64_t> low, high;
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      bool upper = lane & distance;
+      low.push_back(upper ? kLanes + lane - distance : lane);
+      high.push_back(upper ? kLanes + lane : lane + distance);
+    }
+    for (int64_t i = 0; i < kLanes; ++i) {
+      if (i & distance)
+        continue;
+      Value first = rows[i], second = rows[i + distance];
+      rows[i] = vector::ShuffleOp::create(b, first, second, low);
+      rows[i + distance] = vector::ShuffleOp::create(b, first, second, high);
+    }
+  }
+}
+
+void quanta::emitMatmul(KernelBuilder &b, const KernelArgs &args) {
+  Value lhs = args.inputs[0], rhs = args.inputs[1], y = args.outputs[0];
+  bool transposed = args.has("transpose_rhs");
+  float scale = args.getFloat("scale");
+  Value heads = b.dim(y, 1), rows = b.dim(y, 2), columns = b.dim(y, 3), depth = b.dim(lhs, 3);
+  Value panels = b.ceilDiv(columns, kPanelColumns), blocks = b.ceilDiv(rows, kRowBlock);
+  Value perMatrix = b.mul(panels, blocks);
+
+  /// Index of a batch dimension in an operand that may broadcast or share heads among groups of queries.
+  auto batchIndex = [&](Value operand, int64_t d, Value i, Value size) -> Value {
+    auto type = cast<MemRefType>(operand.getType());
+    if (type.getDimSize(d) == 1)
+      return b.index(0);
+    if (d == 0)
+      return i;
+    return b.div(b.mul(i, b.dim(operand, d)), size);
+  };
+
+  b.parallel(b.mul(b.mul(b.dim(y, 0), heads), perMatrix), [&](Value task) {
+    Value matrix = b.div(task, perMatrix), within = b.rem(task, perMatrix);
+    Value i = b.div(matrix, heads), h = b.rem(matrix, heads);
+    Value rowBegin = b.mul(b.div(within, panels), kRowBlock), column = b.mul(b.rem(within, panels), kPanelColumns);
+    Value rowEnd = b.min(rows, b.add(rowBegin, kRowBlock)), valid = b.sub(columns, column);
+    Value li = batchIndex(lhs, 0, i, Value()), lh = batchIndex(lhs, 1, h, heads);
+    Value ri = batchIndex(rhs, 0, i, Value()), rh = batchIndex(rhs, 1, h, heads);
+    Value panel = b.scratch({kPanelTiles, kChunk, kLanes}, b.getF32Type());
+    Value zero = b.tileOf(0.0f), factor = b.tileOf(scale);
+    auto keep = [&](Value tile, Value k, int64_t c) {
+      b.storeTile(scale == 1.0f ? tile : b.mulf(tile, factor), panel, {b.index(c), k, b.index(0)});
+    };
+
+    emitChunks(b, depth, kChunk, [&](Value begin, Value count, Value first) {
+      for (int64_t c = 0; c < kPanelTiles; ++c) {
+        Value tileColumn = b.add(column, c * kLanes), tileValid = b.sub(valid, b.index(c * kLanes));
+        if (!transposed) {
+          Value mask = b.mask(tileValid);
+          b.loop(b.index(0), count, 1, [&](Value k) {
+            keep(b.loadMasked(rhs, {ri, rh, b.add(begin, k), tileColumn}, mask, zero), k, c);
+          });
+          continue;
+        }
+        Value lastColumn = b.sub(columns, b.index(1));
+        b.loop(b.index(0), count, kLanes, [&](Value k) {
+          Value mask = b.mask(b.sub(count, k));
+          SmallVector<Value> tiles;
+          for (int64_t lane = 0; lane < kLanes; ++lane)
+            tiles.push_back(b.loadMasked(rhs, {ri, rh, b.min(b.add(tileColumn, lane), lastColumn), b.add(begin, k)}, mask, zero));
+          transposeTiles(b, tiles);
+          for (int64_t lane = 0; lane < kLanes; ++lane)
+            keep(tiles[lane], b.add(k, lane), c);
+        });
+      }
+      GemmTile tile;
+      tile.a = [&](Value row, Value k) { return b.load(lhs, {li, lh, row, b.add(begin, k)}); };
+      tile.b = [&](Value k, int64_t c) { return b.loadTile(panel, {b.index(c), k, b.index(0)}); };
+      tile.initial = [&](Value, int64_t) { return b.tileOf(0.0f); };
+      tile.c = [&](Value row, int64_t c) { return SmallVector<Value>{i, h, row, b.add(column, c * kLanes)}; };
+      tile.result = y;
+      tile.chunk = count;
+      tile.first = first;
+      tile.valid = valid;
+      emitGemmRows(b, tile, rowBegin, rowEnd);
+    });
+  });
+}

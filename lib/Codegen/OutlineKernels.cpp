@@ -1,0 +1,451 @@
+//===- OutlineKernels.cpp - Compute ops become kernels with a destination ---------------------------------------------------===//
+//
+// Every kernel family has one operand rank; leading dimensions are collapsed before and expanded after. Weights become
+// module-level constants here, so that from now on only addresses of them are passed around.
+//
+//===--------------------------------------------------------------------------------------------------------------------===//
+#include "quanta/Codegen/Codegen.h"
+#include "quanta/Codegen/KernelBuilder.h"
+#include "quanta/Dialect/IR/Quanta.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/AsmState.h"
+
+namespace mlir::quanta {
+#define GEN_PASS_DEF_OUTLINEKERNELS
+#include "quanta/Codegen/Passes.h.inc"
+} // namespace mlir::quanta
+
+using namespace mlir;
+using namespace mlir::quanta;
+
+namespace {
+
+/// What a kernel needs of a constant weight: addresses and how they are read.
+struct StoredWeight {
+  SmallVector<Value> addresses;
+  NamedAttrList config;
+};
+
+/// Moves constants out of the function, one symbol for each distinct component.
+class WeightStore {
+public:
+  explicit WeightStore(ModuleOp module) : module(module), symbols(module) {}
+
+  /// The attribute behind a constant tensor, null otherwise.
+  static Attribute getConstant(Value value) {
+    Attribute attr;
+    if (!matchPattern(value, m_Constant(&attr)))
+      return {};
+    return attr;
+  }
+
+  /// Address of one array: `type` is its stored form, `layout` how emission packs it.
+  Value store(OpBuilder &b, Location loc, StringRef hint, Attribute value, MemRefType type, Attribute layout, StringRef component) {
+    Builder attrs(module.getContext());
+    Attribute key = attrs.getArrayAttr({value, TypeAttr::get(type), layout ? layout : attrs.getUnitAttr(), attrs.getStringAttr(component)});
+    WeightsOp &op = stored[key];
+    if (!op) {
+      OpBuilder atStart = OpBuilder::atBlockEnd(module.getBody());
+      op = WeightsOp::create(atStart, loc, attrs.getStringAttr(hint), TypeAttr::get(type), value, layout);
+      if (!component.empty())
+        op->setAttr("component", attrs.getStringAttr(component));
+      symbols.insert(op);
+    }
+    return WeightOp::create(b, loc, type, FlatSymbolRefAttr::get(op.getSymNameAttr()));
+  }
+
+  /// A weight matrix in tiles of rows.
+  FailureOr<StoredWeight> storeTiles(OpBuilder &b, Operation *user, Value weight) {
+    auto type = cast<RankedTensorType>(weight.getType());
+    Attribute value = getConstant(weight);
+    if (!value || !type.getElementType().isF32() || !type.hasStaticShape())
+      return user->emitOpError() << "expected a constant f32 weight but got " << type;
+    auto packed = PackedAttr::get(user->getContext(), getEncoding(type), kLanes);
+    StoredWeight result;
+    Builder attrs(user->getContext());
+    result.config.set("encoding", packed);
+    result.config.set("shape", attrs.getDenseI64ArrayAttr(type.getShape()));
+    for (const Component &component : packed.getComponents(type.getShape()))
+      result.addresses.push_back(store(b, weight.getLoc(), nameOf(weight, component.name), value,
+                                       MemRefType::get(component.shape, component.elementType), packed, component.name));
+    return result;
+  }
+
+  static std::string nameOf(Value weight, StringRef component) {
+    std::string name = "w";
+    Location loc = weight.getLoc();
+    if (auto named = dyn_cast<NameLoc>(loc))
+      name = named.getName().str();
+    return component == "values" || component.empty() ? name : name + "." + component.str();
+  }
+
+private:
+  ModuleOp module;
+  SymbolTable symbols;
+  DenseMap<Attribute, WeightsOp> stored;
+};
+
+class Outliner {
+public:
+  Outliner(ModuleOp module) : weights(module), b(module.getLoc(), module.getContext()) {}
+
+  LogicalResult run(func::FuncOp function) {
+    SmallVector<Operation *> ops;
+    // Linear layers first: an embedding looks whether its table is already stored in tiles.
+    function.walk([&](Operation *op) {
+      if (isa<LinearOp>(op))
+        tiled.insert(WeightStore::getConstant(op->getOperand(1)));
+      if (isa<QuantaDialect>(op->getDialect()))
+        ops.push_back(op);
+    });
+    bool failed = false;
+    for (Operation *op : ops) {
+      b.setInsertionPoint(op);
+      b.setLoc(op->getLoc());
+      LogicalResult result = TypeSwitch<Operation *, LogicalResult>(op)
+                                 .Case<LinearOp, MatmulOp, Conv2DOp, LayerNormOp, RMSNormOp, SoftmaxOp, ActivationOp, RotaryOp,
+                                       AttentionOp, EmbeddingOp>([&](auto typed) { return convert(typed); })
+                                 .Default([](Operation *) { return success(); });
+      failed |= mlir::failed(result);
+    }
+    for (Operation *op : llvm::reverse(ops))
+      if (isa<ConstantOp>(op) && op->use_empty())
+        op->erase();
+    return failure(failed);
+  }
+
+private:
+  //===- Tensors --------------------------------------------------------------------------------------------------------===//
+
+  static RankedTensorType type(Value value) { return cast<RankedTensorType>(value.getType()); }
+  OpFoldResult size(Value tensor, int64_t d) { return tensor::getMixedSize(b, b.getLoc(), tensor, d); }
+  SmallVector<OpFoldResult> sizes(Value tensor) { return tensor::getMixedSizes(b, b.getLoc(), tensor); }
+  Value empty(ArrayRef<OpFoldResult> shape, Type element) { return tensor::EmptyOp::create(b, shape, element); }
+
+  /// Leading dimensions made one (or added), so that the rank is `rank`.
+  Value collapseTo(Value tensor, int64_t rank) {
+    int64_t from = type(tensor).getRank();
+    if (from == rank)
+      return tensor;
+    SmallVector<ReassociationIndices> groups;
+    if (from < rank) {
+      // Expanding: the first source dimension carries the new ones of size 1.
+      SmallVector<int64_t> shape(rank - from, 1);
+      llvm::append_range(shape, type(tensor).getShape());
+      if (from > 0) {
+        ReassociationIndices first;
+        for (int64_t i = 0; i <= rank - from; ++i)
+          first.push_back(i);
+        groups.push_back(first);
+        for (int64_t i = rank - from + 1; i < rank; ++i)
+          groups.push_back({i});
+      }
+      SmallVector<OpFoldResult> mixed(rank - from, b.getIndexAttr(1));
+      llvm::append_range(mixed, sizes(tensor));
+      return tensor::ExpandShapeOp::create(b, RankedTensorType::get(shape, type(tensor).getElementType()), tensor, groups, mixed);
+    }
+    ReassociationIndices first;
+    for (int64_t i = 0; i <= from - rank; ++i)
+      first.push_back(i);
+    groups.push_back(first);
+    for (int64_t i = from - rank + 1; i < from; ++i)
+      groups.push_back({i});
+    return tensor::CollapseShapeOp::create(b, tensor, groups);
+  }
+
+  /// Undoes collapseTo: `value` gets the shape of `result`, whose leading sizes are those of `like`.
+  Value restore(Value value, Value result, Value like) {
+    int64_t rank = type(result).getRank(), from = type(value).getRank();
+    if (rank == from)
+      return value;
+    SmallVector<ReassociationIndices> groups;
+    if (rank < from) {
+      ReassociationIndices first;
+      for (int64_t i = 0; i <= from - rank; ++i)
+        first.push_back(i);
+      if (rank > 0) {
+        groups.push_back(first);
+        for (int64_t i = from - rank + 1; i < from; ++i)
+          groups.push_back({i});
+      }
+      return tensor::CollapseShapeOp::create(b, cast<RankedTensorType>(result.getType()), value, groups);
+    }
+    ReassociationIndices first;
+    SmallVector<OpFoldResult> mixed;
+    for (int64_t i = 0; i <= rank - from; ++i) {
+      first.push_back(i);
+      mixed.push_back(size(like, i));
+    }
+    groups.push_back(first);
+    for (int64_t i = rank - from + 1; i < rank; ++i) {
+      groups.push_back({i});
+      mixed.push_back(size(value, i - (rank - from)));
+    }
+    return tensor::ExpandShapeOp::create(b, cast<RankedTensorType>(result.getType()), value, groups, mixed);
+  }
+
+  Value kernel(StringRef family, ValueRange inputs, ValueRange addresses, Value destination, NamedAttrList config) {
+    return KernelOp::create(b, TypeRange{destination.getType()}, b.getStringAttr(family), inputs, addresses, ValueRange{destination},
+                            config.getDictionary(b.getContext()))
+        .getResult(0);
+  }
+
+  LogicalResult replace(Operation *op, Value value) {
+    Value result = op->getResult(0);
+    if (value.getType() != result.getType())
+      value = tensor::CastOp::create(b, result.getType(), value);
+    result.replaceAllUsesWith(value);
+    op->erase();
+    return success();
+  }
+
+  LogicalResult checkFloat(Operation *op) {
+    for (Value operand : op->getOperands())
+      if (isa<FloatType>(type(operand).getElementType()) && !type(operand).getElementType().isF32())
+        return op->emitOpError() << "expected f32 operands but got " << operand.getType();
+    return success();
+  }
+
+  //===- Ops ------------------------------------------------------------------------------------------------------------===//
+
+  LogicalResult convert(LinearOp op) {
+    if (failed(checkFloat(op)))
+      return failure();
+    if (!WeightStore::getConstant(op.getWeight())) {
+      // Computed at run time: a product of two activations, then the bias.
+      if (getEncoding(op.getWeight().getType()))
+        return op.emitOpError() << "expected an encoded weight to be a constant";
+      return convertDynamicLinear(op);
+    }
+    auto weight = weights.storeTiles(b, op, op.getWeight());
+    if (failed(weight))
+      return failure();
+    Value x = collapseTo(op.getInput(), 2);
+    SmallVector<Value> inputs{x};
+    if (op.getBias())
+      inputs.push_back(op.getBias());
+    Value y = kernel("linear", inputs, weight->addresses,
+                     empty({size(x, 0), b.getIndexAttr(type(op.getWeight()).getDimSize(0))}, b.getF32Type()), weight->config);
+    return replace(op, restore(y, op.getResult(), op.getInput()));
+  }
+
+  LogicalResult convertDynamicLinear(LinearOp op) {
+    Value x = collapseTo(op.getInput(), 2);
+    Value y = matmul(collapseTo(x, 4), collapseTo(op.getWeight(), 4), /*transposeRhs=*/true, 1.0f);
+    y = tensor::CollapseShapeOp::create(b, y, ArrayRef<ReassociationIndices>{{0, 1, 2}, {3}});
+    if (op.getBias()) {
+      AffineMap id = b.getMultiDimIdentityMap(2), column = AffineMap::get(2, 0, b.getAffineDimExpr(1));
+      y = generic({y, op.getBias()}, {id, column}, empty(sizes(y), b.getF32Type()), [&](KernelBuilder &k, ValueRange args) {
+        return k.addf(args[0], args[1]);
+      });
+    }
+    return replace(op, restore(y, op.getResult(), op.getInput()));
+  }
+
+  Value matmul(Value lhs, Value rhs, bool transposeRhs, float scale) {
+    NamedAttrList config;
+    config.set("scale", b.getF32FloatAttr(scale));
+    if (transposeRhs)
+      config.set("transpose_rhs", b.getUnitAttr());
+    auto batch = [&](int64_t d) { return type(lhs).getDimSize(d) == 1 ? size(rhs, d) : size(lhs, d); };
+    Value destination = empty({batch(0), batch(1), size(lhs, 2), size(rhs, transposeRhs ? 2 : 3)}, b.getF32Type());
+    return kernel("matmul", {lhs, rhs}, {}, destination, config);
+  }
+
+  LogicalResult convert(MatmulOp op) {
+    if (failed(checkFloat(op)))
+      return failure();
+    int64_t rank = type(op.getLhs()).getRank();
+    Value lhs = op.getLhs(), rhs = op.getRhs();
+    if (rank > 4) {
+      for (int64_t d = 0; d < rank - 3; ++d)
+        if (type(lhs).getDimSize(d) != type(rhs).getDimSize(d))
+          return op.emitOpError() << "expected equal leading batch dimensions but got " << lhs.getType() << " and " << rhs.getType();
+    }
+    Value y = matmul(collapseTo(lhs, 4), collapseTo(rhs, 4), op.getTransposeRhs(), 1.0f);
+    return replace(op, restore(y, op.getResult(), op.getLhs()));
+  }
+
+  LogicalResult convert(AttentionOp op) {
+    if (failed(checkFloat(op)))
+      return failure();
+    Value scores = matmul(op.getQuery(), op.getKey(), /*transposeRhs=*/true, op.getScale().convertToFloat());
+    SmallVector<Value> mask;
+    if (op.getMask())
+      mask.push_back(op.getMask());
+    scores = kernel("softmax", mask, {}, scores, {});
+    return replace(op, matmul(scores, op.getValue(), /*transposeRhs=*/false, 1.0f));
+  }
+
+  LogicalResult convert(SoftmaxOp op) {
+    if (failed(checkFloat(op)))
+      return failure();
+    // The kernel works in place, on a copy unless bufferization finds that nobody else reads the input.
+    Value y = kernel("softmax", {}, {}, collapseTo(op.getInput(), 4), {});
+    return replace(op, restore(y, op.getResult(), op.getInput()));
+  }
+
+  LogicalResult convert(Conv2DOp op) {
+    if (failed(checkFloat(op)))
+      return failure();
+    auto weight = weights.storeTiles(b, op, op.getWeight());
+    if (failed(weight))
+      return failure();
+    auto weightType = type(op.getWeight());
+    NamedAttrList config = weight->config;
+    config.set("strides", op.getStridesAttr());
+    config.set("pads", op.getPadsAttr());
+    config.set("groups", op.getGroupsAttr());
+    // The offsets of every tap, in the weight's column order.
+    SmallVector<int32_t> taps;
+    for (int64_t c = 0; c < weightType.getDimSize(1); ++c)
+      for (int64_t h = 0; h < weightType.getDimSize(2); ++h)
+        for (int64_t w = 0; w < weightType.getDimSize(3); ++w)
+          llvm::append_values(taps, int32_t(c), int32_t(h * op.getDilations()[0]), int32_t(w * op.getDilations()[1]));
+    int64_t columns = static_cast<int64_t>(taps.size()) / 3;
+    auto table = DenseElementsAttr::get(RankedTensorType::get({columns, 3}, b.getI32Type()), ArrayRef<int32_t>(taps));
+    SmallVector<Value> addresses{weights.store(b, op.getLoc(), "taps", table, MemRefType::get({columns, 3}, b.getI32Type()), {}, "")};
+    llvm::append_range(addresses, weight->addresses);
+    SmallVector<Value> inputs{op.getInput()};
+    if (op.getBias())
+      inputs.push_back(op.getBias());
+    auto spatial = [&](int64_t d) -> OpFoldResult {
+      auto result = type(op.getResult());
+      if (!result.isDynamicDim(2 + d))
+        return b.getIndexAttr(result.getDimSize(2 + d));
+      int64_t fixed = op.getPads()[d] + op.getPads()[d + 2] - (op.getDilations()[d] * (weightType.getDimSize(2 + d) - 1) + 1);
+      Value extent = arith::AddIOp::create(b, tensor::DimOp::create(b, op.getInput(), 2 + d), b.index(fixed));
+      return Value(arith::AddIOp::create(b, arith::FloorDivSIOp::create(b, extent, b.index(op.getStrides()[d])), b.index(1)));
+    };
+    Value y = kernel("conv2d", inputs, addresses,
+                     empty({size(op.getInput(), 0), b.getIndexAttr(weightType.getDimSize(0)), spatial(0), spatial(1)}, b.getF32Type()), config);
+    return replace(op, y);
+  }
+
+  template <typename Norm> LogicalResult convertNorm(Norm op, StringRef family, ArrayRef<Value> parameters) {
+    if (failed(checkFloat(op)))
+      return failure();
+    Value x = collapseTo(op.getInput(), 2);
+    SmallVector<Value> inputs{x};
+    llvm::append_range(inputs, parameters);
+    NamedAttrList config;
+    config.set("epsilon", op.getEpsilonAttr());
+    Value y = kernel(family, inputs, {}, empty(sizes(x), b.getF32Type()), config);
+    return replace(op, restore(y, op.getResult(), op.getInput()));
+  }
+  LogicalResult convert(LayerNormOp op) {
+    SmallVector<Value> parameters{op.getScale()};
+    if (op.getBias())
+      parameters.push_back(op.getBias());
+    return convertNorm(op, "layer_norm", parameters);
+  }
+  LogicalResult convert(RMSNormOp op) { return convertNorm(op, "rms_norm", {op.getScale()}); }
+
+  LogicalResult convert(RotaryOp op) {
+    if (failed(checkFloat(op)))
+      return failure();
+    return replace(op, kernel("rotary", {op.getInput(), op.getCos(), op.getSin()}, {}, empty(sizes(op.getInput()), b.getF32Type()), {}));
+  }
+
+  LogicalResult convert(EmbeddingOp op) {
+    auto tableType = type(op.getTable());
+    NamedAttrList config;
+    SmallVector<Value> addresses;
+    Attribute constant = WeightStore::getConstant(op.getTable());
+    if (!constant || !tableType.getElementType().isF32())
+      return op.emitOpError() << "expected a constant f32 table but got " << tableType;
+    if (getEncoding(tableType) || tiled.contains(constant)) {
+      auto table = weights.storeTiles(b, op, op.getTable());
+      if (failed(table))
+        return failure();
+      config = table->config;
+      addresses = table->addresses;
+    } else {
+      config.set("shape", b.getDenseI64ArrayAttr(tableType.getShape()));
+      addresses.push_back(weights.store(b, op.getTable().getLoc(), WeightStore::nameOf(op.getTable(), ""), constant,
+                                        MemRefType::get(tableType.getShape(), tableType.getElementType()), {}, ""));
+    }
+    if (auto named = dyn_cast<NameLoc>(op.getLoc()))
+      config.set("node", named.getName());
+    Value indices = op.getIndices();
+    int64_t rank = type(indices).getRank();
+    Value flat = rank == 1 ? indices : collapseTo(indices, 1);
+    Value y = kernel("embedding", {flat}, addresses, empty({size(flat, 0), b.getIndexAttr(tableType.getDimSize(1))}, b.getF32Type()), config);
+    if (rank == 0)
+      y = tensor::CollapseShapeOp::create(b, y, ArrayRef<ReassociationIndices>{{0, 1}});
+    else
+      y = restore(y, op.getResult(), indices);
+    return replace(op, y);
+  }
+
+  Value generic(ValueRange inputs, ArrayRef<AffineMap> maps, Value destination, function_ref<Value(KernelBuilder &, ValueRange)> body) {
+    SmallVector<AffineMap> all(maps);
+    int64_t rank = type(destination).getRank();
+    all.push_back(b.getMultiDimIdentityMap(rank));
+    SmallVector<utils::IteratorType> iterators(rank, utils::IteratorType::parallel);
+    auto op = linalg::GenericOp::create(b, TypeRange{destination.getType()}, inputs, ValueRange{destination}, all, iterators,
+                                        [&](OpBuilder &builder, Location loc, ValueRange args) {
+                                          KernelBuilder inner(ImplicitLocOpBuilder(loc, builder));
+                                          linalg::YieldOp::create(builder, loc, body(inner, args));
+                                        });
+    return op.getResult(0);
+  }
+
+  LogicalResult convert(ActivationOp op) {
+    int64_t rank = type(op.getInput()).getRank();
+    Type element = type(op.getInput()).getElementType();
+    ActivationKind kind = op.getKind();
+    return replace(op, generic({op.getInput()}, {b.getMultiDimIdentityMap(rank)}, empty(sizes(op.getInput()), element),
+                               [&](KernelBuilder &k, ValueRange args) { return activation(k, kind, args[0], element); }));
+  }
+
+  static Value activation(KernelBuilder &k, ActivationKind kind, Value x, Type element) {
+    auto constant = [&](double value) { return Value(arith::ConstantOp::create(k, k.getFloatAttr(element, value))); };
+    auto sigmoid = [&] {
+      Value exp = math::ExpOp::create(k, arith::NegFOp::create(k, x));
+      return Value(arith::DivFOp::create(k, constant(1), k.addf(constant(1), exp)));
+    };
+    auto clipped = [&] { // clip(x / 6 + 1/2, 0, 1)
+      Value y = k.addf(k.mulf(x, constant(1.0 / 6)), constant(0.5));
+      return Value(arith::MinimumFOp::create(k, arith::MaximumFOp::create(k, y, constant(0)), constant(1)));
+    };
+    switch (kind) {
+    case ActivationKind::Relu:
+      return arith::MaximumFOp::create(k, x, constant(0));
+    case ActivationKind::Gelu:
+      return k.mulf(k.mulf(x, constant(0.5)), k.addf(constant(1), math::ErfOp::create(k, k.mulf(x, constant(0.70710678118654752440)))));
+    case ActivationKind::GeluTanh: {
+      Value cubic = k.mulf(k.mulf(x, x), k.mulf(x, constant(0.044715)));
+      Value inner = k.mulf(k.addf(x, cubic), constant(0.79788456080286535588));
+      return k.mulf(k.mulf(x, constant(0.5)), k.addf(constant(1), math::TanhOp::create(k, inner)));
+    }
+    case ActivationKind::Silu:
+      return k.mulf(x, sigmoid());
+    case ActivationKind::Sigmoid:
+      return sigmoid();
+    case ActivationKind::Tanh:
+      return math::TanhOp::create(k, x);
+    case ActivationKind::HardSwish:
+      return k.mulf(x, clipped());
+    case ActivationKind::HardSigmoid:
+      return clipped();
+    }
+    llvm_unreachable("covered switch");
+  }
+
+  WeightStore weights;
+  KernelBuilder b;
+  DenseSet<Attribute> tiled;
+};
+
+struct OutlineKernels : public quanta::impl::OutlineKernelsBase<OutlineKernels> {
+  void runOnOperation() override {
+    Outliner outliner(getOperation());
+    for (auto function : getOperation().getOps<func::FuncOp>())
+      if (failed(outliner.run(function)))
+        signalPassFailure();
+  }
+};
+
+} // namespace
