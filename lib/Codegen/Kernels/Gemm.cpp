@@ -31,7 +31,7 @@ static void emitBlock(KernelBuilder &b, const GemmTile &tile, Value row, int64_t
   auto resume = [&] { return full ? b.select(full, types, fromMemory, fromMemoryMasked) : fromMemory(); };
   SmallVector<Value> acc = tile.first ? b.select(tile.first, types, fromBias, resume) : fromBias();
 
-  acc = b.loop(b.index(0), tile.chunk, 1, acc, [&](Value k, ValueRange carried) {
+  auto step = [&](Value k, ValueRange carried) {
     SmallVector<Value> columns;
     for (int64_t c = 0; c < kPanelTiles; ++c)
       columns.push_back(tile.b(k, c));
@@ -42,7 +42,26 @@ static void emitBlock(KernelBuilder &b, const GemmTile &tile, Value row, int64_t
         next.push_back(b.fma(a, columns[c], carried[r * kPanelTiles + c]));
     }
     return next;
-  });
+  };
+  // Few rows give few independent sums, and each waits for the last: keep several sets and add them up at the end.
+  int64_t sets = std::max<int64_t>(1, 4 / rows);
+  Value from = b.index(0);
+  if (sets > 1) {
+    from = b.mul(b.div(tile.chunk, sets), sets);
+    size_t width = acc.size();
+    acc.append(width * (sets - 1), b.tileOf(0.0f));
+    acc = b.loop(b.index(0), from, sets, acc, [&](Value k, ValueRange carried) {
+      SmallVector<Value> next;
+      for (int64_t s = 0; s < sets; ++s)
+        llvm::append_range(next, step(b.add(k, s), carried.slice(s * width, width)));
+      return next;
+    });
+    for (int64_t s = 1; s < sets; ++s)
+      for (size_t i = 0; i < width; ++i)
+        acc[i] = b.addf(acc[i], acc[s * width + i]);
+    acc.truncate(width);
+  }
+  acc = b.loop(from, tile.chunk, 1, acc, step);
 
   auto store = [&] {
     forEach([&](int64_t r, int64_t c) {

@@ -1,5 +1,6 @@
 //===- QuantaDialect.cpp - Dialect and encodings ----------------------------------------------------------------------===//
 #include "quanta/Dialect/IR/Quanta.h"
+#include "quanta/Format/TileLayout.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "mlir/IR/OpImplementation.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -56,7 +57,7 @@ void QuantaDialect::registerEncodings() {
       >();
 }
 
-std::pair<int64_t, int64_t> quanta::getMatrixShape(ArrayRef<int64_t> shape) {
+std::pair<int64_t, int64_t> mlir::quanta::getMatrixShape(ArrayRef<int64_t> shape) {
   if (shape.empty())
     return {1, 1};
   int64_t columns = 1;
@@ -65,16 +66,16 @@ std::pair<int64_t, int64_t> quanta::getMatrixShape(ArrayRef<int64_t> shape) {
   return {shape[0], columns};
 }
 
-EncodingAttrInterface quanta::getEncoding(Type type) {
+EncodingAttrInterface mlir::quanta::getEncoding(Type type) {
   auto tensor = dyn_cast<RankedTensorType>(type);
   return tensor ? dyn_cast_or_null<EncodingAttrInterface>(tensor.getEncoding()) : EncodingAttrInterface();
 }
 
-RankedTensorType quanta::dropEncoding(RankedTensorType type) {
+RankedTensorType mlir::quanta::dropEncoding(RankedTensorType type) {
   return RankedTensorType::get(type.getShape(), type.getElementType());
 }
 
-LogicalResult quanta::detail::verifyEncodings(Operation *op) {
+LogicalResult mlir::quanta::detail::verifyEncodings(Operation *op) {
   auto check = [&](Type type) -> LogicalResult {
     auto tensor = dyn_cast<RankedTensorType>(type);
     auto encoding = tensor ? dyn_cast_or_null<VerifiableTensorEncoding>(tensor.getEncoding()) : VerifiableTensorEncoding();
@@ -99,8 +100,8 @@ LogicalResult UniformAttr::verify(function_ref<InFlightDiagnostic()> emitError, 
     return emitError() << "expected 1 to 8 bits but got " << bits;
   if (group < kTensor)
     return emitError() << "expected a group of columns, 0 (row) or -1 (tensor) but got " << group;
-  if (!isa<Float16Type, BFloat16Type, Float32Type>(scale))
-    return emitError() << "expected a scale type of f16, bf16 or f32 but got " << scale;
+  if (!isa<Float16Type, Float32Type>(scale))
+    return emitError() << "expected a scale type of f16 or f32 but got " << scale;
   return success();
 }
 
@@ -141,8 +142,8 @@ int64_t UniformAttr::getStoredBits(ArrayRef<int64_t> shape) const {
 
 LogicalResult PackedAttr::verifyEncoding(ArrayRef<int64_t> shape, Type elementType,
                                          function_ref<InFlightDiagnostic()> emitError) const {
-  if (getRows() < 1)
-    return emitError() << "expected one row or more in a tile but got " << getRows();
+  if (getRows() != ::quanta::kTileRows)
+    return emitError() << "expected tiles of " << ::quanta::kTileRows << " rows but got " << getRows();
   if (getBase() && !isa<UniformAttr>(Attribute(getBase())))
     return emitError() << "expected a leaf encoding to pack but got " << getBase();
   if (getBase())
@@ -156,21 +157,21 @@ SmallVector<Component> PackedAttr::getComponents(ArrayRef<int64_t> shape) const 
   if (!getBase())
     return {{"values", SmallVector<int64_t>{tiles, columns, getRows()}, Float32Type::get(getContext())}};
   auto uniform = cast<UniformAttr>(Attribute(getBase()));
-  int64_t groups = uniform.getGroupCount(columns), group = uniform.getGroupSize(columns);
-  int64_t words = llvm::divideCeil(group, getBlockColumns()) * getBlockColumns() * uniform.getBits() / 32;
+  std::optional<::quanta::TileShape> tile = ::quanta::TileShape::get({rows, columns, uniform.getBits(), uniform.getGroup()});
   SmallVector<Component> components = uniform.getComponents(shape);
-  components[0] = {"codes", SmallVector<int64_t>{tiles, groups * words, getRows()}, IntegerType::get(getContext(), 32)};
+  if (!tile)
+    return components;
+  int64_t words = tile->tileBytes / (getRows() * sizeof(uint32_t));
+  components[0] = {"codes", SmallVector<int64_t>{tiles, words, getRows()}, IntegerType::get(getContext(), 32)};
   for (Component &component : MutableArrayRef(components).drop_front())
-    component.shape = {tiles, groups, getRows()};
+    component.shape = {tiles, tile->groups, getRows()};
   return components;
 }
 
 int64_t PackedAttr::getBlockColumns() const {
   if (!getBase())
     return 1;
-  // The narrowest power-of-two field of a code must fill a 32-bit word: 5 bits are 4 + 1, so 32 columns.
-  unsigned bits = cast<UniformAttr>(Attribute(getBase())).getBits();
-  return 32 / (bits & -bits);
+  return ::quanta::TileShape::get({1, 1, cast<UniformAttr>(Attribute(getBase())).getBits(), 0})->blockColumns;
 }
 
 int64_t PackedAttr::getStoredBits(ArrayRef<int64_t> shape) const {
