@@ -1,0 +1,49 @@
+//===- Rtn.h - Round to nearest -------------------------------------------------------------------------------*- C++ -*-===//
+#ifndef QUANTA_SOLVER_RTN_H
+#define QUANTA_SOLVER_RTN_H
+
+#include "quanta/Support/MatrixView.h"
+#include <vector>
+
+namespace quanta {
+
+/// What stands for zero in a uniform format; see the encoding #quanta.uniform.
+enum class UniformZero : uint8_t { Symmetric, Point, Offset };
+
+struct UniformOptions {
+  unsigned bits = 4;   ///< 1 to 8
+  int64_t group = 0;   ///< columns that share a scale; 0: a scale a row; -1: one for the matrix
+  UniformZero zero = UniformZero::Point;
+  bool halfScale = true; ///< scales and offsets are stored as f16, else f32
+};
+
+/// A matrix as codes q of `bits` bits:
+///   Symmetric: scale·(q − 2^(bits−1)), for 1 bit scale·(q − 1/2);  Point: scale·(q − zero);  Offset: scale·q + offset.
+struct UniformResult {
+  UniformOptions options;
+  int64_t rows = 0, columns = 0;
+  int64_t groupColumns = 0;          ///< of all groups but the last
+  int64_t groups = 0, scaleRows = 0; ///< scaleRows is 1 with group = −1, else rows
+  std::vector<uint8_t> codes;        ///< [rows, columns]
+  std::vector<float> scales;         ///< [scaleRows, groups], exactly representable in the scale's type
+  std::vector<uint8_t> zeros;        ///< the same shape; only with Point
+  std::vector<float> offsets;        ///< the same shape, rounded like scales; only with Offset
+  double error = 0;                  ///< Σ(w − ŵ)² / Σw², 0 for a matrix of zeros
+  bool nonFinite = false;            ///< the matrix holds an infinity or NaN; nothing else is set
+  /// A scale or offset is too large for f16, or so small that it became zero although its weights differ: the result
+  /// clips or loses them. Call again with halfScale = false.
+  bool needsF32Scale = false;
+
+  float decode(int64_t row, int64_t column) const;
+  /// The whole matrix, row major.
+  void decode(float *out) const;
+};
+
+/// Min-max round to nearest (half to even). Point extends the range of a group to contain 0 and stores 0 exactly. With
+/// Symmetric and two bits or more the codes are 1 to 2^bits − 1; with one bit the scale is twice the mean magnitude. A
+/// group that is all zero has scale 0. Codes are computed with the scale as it is stored.
+UniformResult quantizeRtn(MatrixView weights, const UniformOptions &options);
+
+} // namespace quanta
+
+#endif // QUANTA_SOLVER_RTN_H
