@@ -1,0 +1,229 @@
+// RUN: quant-opt %s -split-input-file -verify-diagnostics
+
+// expected-error@+1 {{expected 1 to 8 bits but got 9}}
+func.func private @bits(tensor<4x4xf32, #quanta.uniform<bits = 9>>)
+
+// -----
+
+// expected-error@+1 {{expected a group of columns, 0 (row) or -1 (tensor) but got -2}}
+func.func private @group(tensor<4x4xf32, #quanta.uniform<bits = 4, group = -2>>)
+
+// -----
+
+// expected-error@+1 {{expected a scale type of f16 or f32 but got 'i8'}}
+func.func private @scale(tensor<4x4xf32, #quanta.uniform<bits = 4, scale = i8>>)
+
+// -----
+
+// expected-error@+1 {{expected a floating-point element type for a uniform encoding but got 'i32'}}
+func.func private @element(tensor<4x4xi32, #quanta.uniform<bits = 4>>)
+
+// -----
+
+// expected-error@+1 {{expected a tensor of rank 1 or more for a uniform encoding}}
+func.func private @rank(tensor<f32, #quanta.uniform<bits = 4>>)
+
+// -----
+
+// expected-error@+1 {{expected tiles of 16 rows but got 8}}
+func.func private @tile(tensor<4x4xf32, #quanta.packed<base = #quanta.uniform<bits = 4>, rows = 8>>)
+
+// -----
+
+// expected-error@+1 {{expected a leaf encoding to pack but got}}
+func.func private @packed_twice(tensor<4x4xf32, #quanta.packed<base = #quanta.packed<>>>)
+
+// -----
+
+func.func @linear_contraction(%x: tensor<2x3xf32>, %w: tensor<4x5xf32>) {
+  // expected-error@+1 {{expected dimension 1 of 'weight' to be 3 but got 5}}
+  %0 = quanta.linear %x, %w : (tensor<2x3xf32>, tensor<4x5xf32>) -> tensor<2x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_weight_rank(%x: tensor<2x3xf32>, %w: tensor<4x3x1xf32>) {
+  // expected-error@+1 {{expected operand 'weight' of rank 2 but got}}
+  %0 = quanta.linear %x, %w : (tensor<2x3xf32>, tensor<4x3x1xf32>) -> tensor<2x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_result(%x: tensor<2x3xf32>, %w: tensor<4x3xf32>) {
+  // expected-error@+1 {{expected a result of shape [2, 4] but got 'tensor<2x5xf32>'}}
+  %0 = quanta.linear %x, %w : (tensor<2x3xf32>, tensor<4x3xf32>) -> tensor<2x5xf32>
+  return
+}
+
+// -----
+
+func.func @linear_types(%x: tensor<2x3xf32>, %w: tensor<4x3xf16>) {
+  // expected-error@+1 {{expected operands of element type 'f32' but got 'tensor<4x3xf16>'}}
+  %0 = quanta.linear %x, %w : (tensor<2x3xf32>, tensor<4x3xf16>) -> tensor<2x4xf32>
+  return
+}
+
+// -----
+
+func.func @matmul_rank(%x: tensor<2x3xf32>, %w: tensor<1x3x4xf32>) {
+  // expected-error@+1 {{expected operands of one rank of 2 or more}}
+  %0 = quanta.matmul %x, %w : (tensor<2x3xf32>, tensor<1x3x4xf32>) -> tensor<2x4xf32>
+  return
+}
+
+// -----
+
+func.func @matmul_batch(%x: tensor<2x2x3xf32>, %w: tensor<3x3x4xf32>) {
+  // expected-error@+1 {{expected batch dimension 0 to be equal or 1}}
+  %0 = quanta.matmul %x, %w : (tensor<2x2x3xf32>, tensor<3x3x4xf32>) -> tensor<2x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @conv_attributes(%x: tensor<1x3x8x8xf32>, %w: tensor<4x3x3x3xf32>) {
+  // expected-error@+1 {{expected 2 strides, 2 dilations and 4 pads but got 1, 2 and 4}}
+  %0 = quanta.conv2d %x, %w {strides = array<i64: 1>, dilations = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>} : (tensor<1x3x8x8xf32>, tensor<4x3x3x3xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @conv_stride(%x: tensor<1x3x8x8xf32>, %w: tensor<4x3x3x3xf32>) {
+  // expected-error@+1 {{expected positive strides and dilations but got 0}}
+  %0 = quanta.conv2d %x, %w {strides = array<i64: 1, 0>, dilations = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>} : (tensor<1x3x8x8xf32>, tensor<4x3x3x3xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @conv_groups(%x: tensor<1x3x8x8xf32>, %w: tensor<4x1x3x3xf32>) {
+  // expected-error@+1 {{expected groups to divide the 4 output channels but got 3}}
+  %0 = quanta.conv2d %x, %w {strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>, groups = 3 : i64} : (tensor<1x3x8x8xf32>, tensor<4x1x3x3xf32>) -> tensor<1x4x6x6xf32>
+  return
+}
+
+// -----
+
+func.func @conv_kernel(%x: tensor<1x3x2x2xf32>, %w: tensor<4x3x3x3xf32>) {
+  // expected-error@+1 {{expected a kernel no larger than the padded input in dimension 2}}
+  %0 = quanta.conv2d %x, %w {strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>} : (tensor<1x3x2x2xf32>, tensor<4x3x3x3xf32>) -> tensor<1x4x?x?xf32>
+  return
+}
+
+// -----
+
+func.func @norm_scale(%x: tensor<2x3xf32>, %s: tensor<4xf32>) {
+  // expected-error@+1 {{expected dimension 0 of 'scale' to be 3 but got 4}}
+  %0 = quanta.rms_norm %x, %s {epsilon = 1.0e-5 : f32} : (tensor<2x3xf32>, tensor<4xf32>) -> tensor<2x3xf32>
+  return
+}
+
+// -----
+
+func.func @rotary_channels(%x: tensor<1x2x3x5xf32>) {
+  // expected-error@+1 {{expected a static even number of channels}}
+  %0 = quanta.rotary %x, %x, %x : (tensor<1x2x3x5xf32>, tensor<1x2x3x5xf32>, tensor<1x2x3x5xf32>) -> tensor<1x2x3x5xf32>
+  return
+}
+
+// -----
+
+func.func @rotary_table(%x: tensor<1x2x3x4xf32>, %c: tensor<1x1x2x4xf32>) {
+  // expected-error@+1 {{expected 'cos' to match dimension 2}}
+  %0 = quanta.rotary %x, %c, %c : (tensor<1x2x3x4xf32>, tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>) -> tensor<1x2x3x4xf32>
+  return
+}
+
+// -----
+
+func.func @attention_heads(%q: tensor<1x6x3x4xf32>, %k: tensor<1x4x3x4xf32>) {
+  // expected-error@+1 {{expected key heads to divide the 6 query heads but got 4}}
+  %0 = quanta.attention %q, %k, %k {scale = 1.0 : f32} : (tensor<1x6x3x4xf32>, tensor<1x4x3x4xf32>, tensor<1x4x3x4xf32>) -> tensor<1x6x3x4xf32>
+  return
+}
+
+// -----
+
+func.func @attention_mask(%q: tensor<1x6x3x4xf32>, %m: tensor<1x2x3x3xf32>) {
+  // expected-error@+1 {{expected 'mask' dimension 1 to be 1 or 6}}
+  %0 = quanta.attention %q, %q, %q mask %m {scale = 1.0 : f32} : (tensor<1x6x3x4xf32>, tensor<1x6x3x4xf32>, tensor<1x6x3x4xf32>, tensor<1x2x3x3xf32>) -> tensor<1x6x3x4xf32>
+  return
+}
+
+// -----
+
+func.func @embedding_indices(%t: tensor<4x4xf32>, %i: tensor<2xf32>) {
+  // expected-error@+1 {{expected integer indices but got 'tensor<2xf32>'}}
+  %0 = quanta.embedding %t, %i : (tensor<4x4xf32>, tensor<2xf32>) -> tensor<2x4xf32>
+  return
+}
+
+// -----
+
+func.func @activation_type(%x: tensor<4xi32>) {
+  // expected-error@+1 {{expected a floating-point tensor but got 'tensor<4xi32>'}}
+  %0 = quanta.activation relu %x : tensor<4xi32>
+  return
+}
+
+// -----
+
+func.func @activation_kind(%x: tensor<4xf32>) {
+  // expected-error@+1 {{unknown activation 'rely'}}
+  %0 = quanta.activation rely %x : tensor<4xf32>
+  return
+}
+
+// -----
+
+func.func @constant_plain() {
+  // expected-error@+1 {{expected a result with an encoding but got 'tensor<4xf32>'}}
+  %0 = quanta.constant {codes = dense<0> : tensor<4xi8>} : tensor<4xf32>
+  return
+}
+
+// -----
+
+func.func @constant_dynamic() {
+  // expected-error@+1 {{expected a static shape}}
+  %0 = quanta.constant {} : tensor<?x4xf32, #quanta.uniform<bits = 4>>
+  return
+}
+
+// -----
+
+func.func @constant_count() {
+  // expected-error@+1 {{expected 2 components but got 1}}
+  %0 = quanta.constant {codes = dense<0> : tensor<4x4xi8>} : tensor<4x4xf32, #quanta.uniform<bits = 4>>
+  return
+}
+
+// -----
+
+func.func @constant_name() {
+  // expected-error@+1 {{expected a component 'scales' of type 'tensor<4x1xf16>'}}
+  %0 = quanta.constant {codes = dense<0> : tensor<4x4xi8>, scale = dense<0.0> : tensor<4x1xf16>} : tensor<4x4xf32, #quanta.uniform<bits = 4>>
+  return
+}
+
+// -----
+
+func.func @constant_type() {
+  // expected-error@+1 {{expected component 'scales' of type 'tensor<4x1xf16>' but got 'tensor<4xf16>'}}
+  %0 = quanta.constant {codes = dense<0> : tensor<4x4xi8>, scales = dense<0.0> : tensor<4xf16>} : tensor<4x4xf32, #quanta.uniform<bits = 4>>
+  return
+}
+
+// -----
+
+func.func @constant_bytes() {
+  // expected-error@+1 {{expected 16 bytes in component 'codes' but got 3}}
+  %0 = quanta.constant {codes = dense_resource<short> : tensor<4x4xi8>, scales = dense<0.0> : tensor<4x1xf16>} : tensor<4x4xf32, #quanta.uniform<bits = 4>>
+  return
+}
+{-#
+  dialect_resources: { builtin: { short: "0x08000000010203" } }
+#-}
