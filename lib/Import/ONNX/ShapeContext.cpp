@@ -143,6 +143,11 @@ static std::optional<int64_t> constantOf(AffineExpr expr) {
 }
 
 AffineExpr ShapeContext::intern(ShapeSymbol symbol) {
+  // Decided once: definitions form a graph whose paths may be exponentially many.
+  bool lhs = symbol.lhs && isNonNegative(symbol.lhs), rhs = symbol.rhs && isNonNegative(symbol.rhs);
+  using Kind = ShapeSymbol::Kind;
+  nonNegativeSymbols.push_back(symbol.kind == Kind::Dim || symbol.kind == Kind::Mod ||
+                               (symbol.kind == Kind::Max ? lhs || rhs : symbol.kind != Kind::Element && lhs && rhs));
   table.push_back(std::move(symbol));
   return getAffineSymbolExpr(table.size() - 1, context);
 }
@@ -292,28 +297,32 @@ AffineExpr ShapeContext::mod(AffineExpr a, AffineExpr b) {
   return getAffineSymbolExpr(it->second, context);
 }
 
-bool ShapeContext::isNonNegative(AffineExpr expr) const {
+bool ShapeContext::isNonNegative(AffineExpr expr, unsigned depth) const {
   auto polynomial = parse(expr);
   if (!polynomial)
     return false;
   if (nonNegative.contains(expr))
     return true;
+  // A minimum subtracted is at most either side, a maximum added at least either: try with a side in its place.
+  for (auto &[monomial, coefficient] : polynomial->terms) {
+    const ShapeSymbol *symbol = monomial.size() == 1 ? &table[monomial[0]] : nullptr;
+    if (!depth || !symbol || symbol->kind != (coefficient < 0 ? ShapeSymbol::Kind::Min : ShapeSymbol::Kind::Max))
+      continue;
+    Polynomial rest = *polynomial;
+    rest.terms.erase(monomial);
+    for (AffineExpr side : {symbol->lhs, symbol->rhs}) {
+      std::optional<Polynomial> scaled = parse(side), factor = Polynomial();
+      factor->terms[{}] = coefficient;
+      scaled = scaled ? multiply(*scaled, *factor) : scaled;
+      auto bound = scaled ? combine(rest, *scaled, 1) : std::nullopt;
+      if (bound && isNonNegative(build(bound, context), depth - 1))
+        return true;
+    }
+    break;
+  }
   return llvm::all_of(polynomial->terms, [&](auto &term) {
     return term.second >= 0 && llvm::all_of(term.first, [&](unsigned position) {
-             const ShapeSymbol &symbol = table[position];
-             switch (symbol.kind) {
-             case ShapeSymbol::Kind::Dim:
-             case ShapeSymbol::Kind::Mod:
-               return true;
-             case ShapeSymbol::Kind::Min:
-             case ShapeSymbol::Kind::FloorDiv:
-               return isNonNegative(symbol.lhs) && isNonNegative(symbol.rhs);
-             case ShapeSymbol::Kind::Max:
-               return isNonNegative(symbol.lhs) || isNonNegative(symbol.rhs);
-             case ShapeSymbol::Kind::Element:
-               return nonNegative.contains(getAffineSymbolExpr(position, context));
-             }
-             return false;
+             return nonNegativeSymbols[position] || nonNegative.contains(getAffineSymbolExpr(position, context));
            });
   });
 }

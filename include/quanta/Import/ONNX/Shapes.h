@@ -60,7 +60,7 @@ public:
   /// a / b if it divides exactly as polynomials, else null.
   AffineExpr exactQuotient(AffineExpr a, AffineExpr b);
   /// True if the expression cannot be negative.
-  bool isNonNegative(AffineExpr expr) const;
+  bool isNonNegative(AffineExpr expr, unsigned depth = 3) const;
   /// Sizes of tensors are not negative, whatever their expressions look like.
   void assumeNonNegative(AffineExpr expr) { nonNegative.insert(expr); }
   /// Of two sizes that must be equal at run time the one that is known sooner: named dimensions before Min, Max and
@@ -78,6 +78,7 @@ private:
   using Binary = std::tuple<unsigned, AffineExpr, AffineExpr>;
   DenseMap<Binary, unsigned> binaries;
   DenseSet<AffineExpr> nonNegative;
+  SmallVector<bool> nonNegativeSymbols;
 };
 
 /// The dimensions of a value and, for a tensor of at most 64 elements whose elements are known as integer expressions,
