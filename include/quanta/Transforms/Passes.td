@@ -1,7 +1,128 @@
-//===- Passes.td - Passes of lib/Transforms -*- tablegen -*-===//
+//===- Passes.td - Passes of lib/Transforms ------------------------------------------------------------------*- tablegen -*-===//
 #ifndef QUANTA_TRANSFORMS_PASSES_TD
 #define QUANTA_TRANSFORMS_PASSES_TD
 
 include "mlir/Pass/PassBase.td"
+
+//===- onnx.node ----------------------------------------------------------------------------------------------------------===//
+
+def ONNXFold : Pass<"onnx-fold", "::mlir::func::FuncOp"> {
+  let summary = "evaluate and simplify an ONNX graph";
+  let description = [{
+    Takes and leaves a function of `onnx.node`. In this order:
+
+    1. An integer tensor whose elements follow from shapes becomes a constant: `Shape`, `Gather`, `Concat` chains vanish
+       where sizes are static, and where they only decide about static sizes. Nodes that change nothing are dropped:
+       `Identity`, inference `Dropout`, `Cast` to the same type, `Transpose` in order, `Reshape`, `Expand`, `Slice` to
+       the same sizes (compared as expressions, so also dynamic ones), zero `Pad`, + 0, · 1. Two `Transpose`s become
+       one.
+    2. A node of constants becomes a constant. Nodes that move elements do up to 64 MiB, nodes that compute up to 2²⁰
+       elements; what is larger is left to run time. Arithmetic is in f64 or i64, rounded once.
+    3. `BatchNormalization` in inference form, and `Mul`, `Div`, `Add`, `Sub` by per-channel constants, are multiplied
+       into the constant weights of the `Conv`, `ConvTranspose`, `Gemm` or `MatMul` before them, if that has no other
+       use. A single number for all channels is left alone, because activations are made of such.
+    4. Common subexpressions are merged.
+
+    A result of the function keeps its declared type; a rewrite that would change it is not done. Time is linear in
+    nodes and constants; memory is that of the new constants. Fails if shapes cannot be computed, with the diagnostics
+    of that.
+
+    ```mlir
+    %shape = onnx.node "Shape"(%x) ... : (tensor<?x96xf32>) -> tensor<2xi64>
+    %width = onnx.node "Gather"(%shape, %one) ... : (tensor<2xi64>, tensor<i64>) -> tensor<i64>
+    %float = onnx.node "Cast"(%width) {to = 1 : i64} ... : (tensor<i64>) -> tensor<f32>
+    %root = onnx.node "Sqrt"(%float) ... : (tensor<f32>) -> tensor<f32>
+    ==>
+    %root = arith.constant dense<9.79795932> : tensor<f32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::onnx::ONNXDialect", "::mlir::arith::ArithDialect"];
+}
+
+def ONNXMatchNorms : Pass<"onnx-match-norms", "::mlir::func::FuncOp"> {
+  let summary = "recognise layer and RMS normalization";
+  let description = [{
+    Replaces `x / sqrt(mean(x²) + ε) · scale` by `RMSNormalization` (ai.onnx 23) and, where x is `z − mean(z)`, by
+    `LayerNormalization` (ai.onnx 17), with a following bias. The mean is over the last dimension, whose size is static.
+    Recognised: `Pow(x, 2)` or `x · x`; division by the root, or multiplication by `Reciprocal`, `1 / root` or a power
+    of −1/2; the scale on either side or multiplied into the reciprocal; the quotient computed in f32 between two
+    `Cast`s. Without a scale of its own, a norm gets ones.
+
+    Run onnx-fold first: epsilon and exponents must be constants and x must be one value. Nodes of other axes are left
+    alone.
+
+    ```mlir
+    %square = onnx.node "Pow"(%x, %two) ... : (tensor<?x384xf32>, tensor<f32>) -> tensor<?x384xf32>
+    %mean = onnx.node "ReduceMean"(%square) {axes = array<i64: -1>, keepdims = 1 : i64} ... -> tensor<?x1xf32>
+    %shifted = onnx.node "Add"(%mean, %epsilon) ...
+    %root = onnx.node "Sqrt"(%shifted) ...
+    %quotient = onnx.node "Div"(%x, %root) ...
+    %y = onnx.node "Mul"(%quotient, %scale) ...
+    ==>
+    %y = onnx.node "RMSNormalization"(%x, %scale) {axis = -1 : i64, epsilon = 1.0e-5 : f32}
+           attributes {domain = "", since_version = 23 : i64} : ...
+    ```
+  }];
+  let dependentDialects = ["::mlir::onnx::ONNXDialect", "::mlir::arith::ArithDialect"];
+}
+
+def ONNXMatchActivations : Pass<"onnx-match-activations", "::mlir::func::FuncOp"> {
+  let summary = "recognise activations that were exported as arithmetic";
+  let description = [{
+    | expression, in any order of its factors and terms | becomes |
+    | --- | --- |
+    | `x/2 · (1 + erf(x / √2))` | `Gelu` (ai.onnx 20), `approximate = "none"` |
+    | `x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))` | `Gelu`, `approximate = "tanh"` |
+    | `x · sigmoid(x)` | `Silu` of domain `quanta` |
+    | `x · clip(x + 3, 0, 6) / 6`, `x · clip(x/6 + 1/2, 0, 1)`, `x · HardSigmoid(x)` | `HardSwish` (ai.onnx 14) |
+    | `clip(x + 3, 0, 6) / 6`, `clip(x/6 + 1/2, 0, 1)` | `HardSigmoid` (ai.onnx 6), alpha 1/6, beta 1/2 |
+
+    The expression is expanded into a polynomial in x and in the value of its one transcendental node; coefficients
+    agree to 10⁻⁶. Run onnx-fold first, so that x is one value.
+
+    ```mlir
+    %u = onnx.node "Div"(%x, %sqrt2) ...
+    %erf = onnx.node "Erf"(%u) ...
+    %plus = onnx.node "Add"(%erf, %one) ...
+    %product = onnx.node "Mul"(%x, %plus) ...
+    %y = onnx.node "Mul"(%product, %half) ...
+    ==>
+    %y = onnx.node "Gelu"(%x) {approximate = "none"} attributes {domain = "", since_version = 20 : i64} : ...
+    ```
+  }];
+  let dependentDialects = ["::mlir::onnx::ONNXDialect", "::mlir::arith::ArithDialect"];
+}
+
+def ONNXMatchAttention : Pass<"onnx-match-attention", "::mlir::func::FuncOp"> {
+  let summary = "recognise rotary embedding and scaled dot-product attention";
+  let description = [{
+    Both become nodes of domain `quanta` with the semantics of `quanta.rotary` and `quanta.attention`:
+
+    * `x · cos + concat(−x[D/2:], x[:D/2]) · sin` on rank 4 becomes `Rotary(x, cos, sin)`; tables of lower rank get
+      leading dimensions of 1. Halves come from `Slice` or from a two-way `Split`.
+    * `softmax(scale · q kᵀ + mask) v` on rank 4 becomes `Attention(q, k, v[, mask]) {scale}`. The scale may be on the
+      scores, on q, on k or on several of them, by `Mul` or `Div`. A mask is added, or is a `Where` that fills scores
+      with a number so low (≤ −10⁹, or ≤ −6·10⁴ in 16 bits) that it makes probabilities zero; several masks become one,
+      of rank 4. Casts between float types are looked through. A guard `Where(IsNaN(p), 0, p)` moves behind the
+      attention.
+    * k and v that repeat their heads (`Unsqueeze`, `Expand`, `Reshape`) are replaced by the unrepeated ones.
+
+    A mask whose size differs from the scores' only as an expression is taken to fit; the conversion checks it at run
+    time. Run onnx-fold first: slice bounds and scales must be constants. Rank 3 is left alone.
+
+    ```mlir
+    %kT = onnx.node "Transpose"(%k) {perm = array<i64: 0, 1, 3, 2>} ...
+    %s = onnx.node "MatMul"(%q, %kT) ...
+    %scaled = onnx.node "Div"(%s, %eight) ...
+    %masked = onnx.node "Add"(%scaled, %mask) ...
+    %p = onnx.node "Softmax"(%masked) {axis = -1 : i64} ...
+    %y = onnx.node "MatMul"(%p, %v) ...
+    ==>
+    %y = onnx.node "Attention"(%q, %k, %v, %mask) {scale = 1.25e-1 : f32}
+           attributes {domain = "quanta", since_version = 1 : i64} : ...
+    ```
+  }];
+  let dependentDialects = ["::mlir::onnx::ONNXDialect", "::mlir::arith::ArithDialect"];
+}
 
 #endif
