@@ -12,6 +12,10 @@
 #include "llvm/Support/raw_ostream.h"
 #include <random>
 
+#define ONNX_ML 1
+#define ONNX_NAMESPACE onnx
+#include <onnx/onnx_pb.h>
+
 using namespace mlir;
 
 static std::string damage(llvm::StringRef seed, std::mt19937_64 &random) {
@@ -54,6 +58,77 @@ static std::string damage(llvm::StringRef seed, std::mt19937_64 &random) {
   return bytes;
 }
 
+namespace pb = google::protobuf;
+
+/// Every message of a model with its fields, to pick from.
+static void collect(pb::Message &message, std::vector<pb::Message *> &all) {
+  all.push_back(&message);
+  std::vector<const pb::FieldDescriptor *> fields;
+  const pb::Reflection *reflection = message.GetReflection();
+  reflection->ListFields(message, &fields);
+  for (const pb::FieldDescriptor *field : fields) {
+    if (field->cpp_type() != pb::FieldDescriptor::CPPTYPE_MESSAGE)
+      continue;
+    if (!field->is_repeated())
+      collect(*reflection->MutableMessage(&message, field), all);
+    else
+      for (int i = 0; i < reflection->FieldSize(message, field); ++i)
+        collect(*reflection->MutableRepeatedMessage(&message, field, i), all);
+  }
+}
+
+/// Damage that keeps the file readable: values, missing and repeated fields, names of other things.
+static std::string damageFields(llvm::StringRef seed, std::mt19937_64 &random) {
+  ::onnx::ModelProto model;
+  if (!model.ParseFromArray(seed.data(), seed.size()))
+    return seed.str();
+  auto below = [&](size_t limit) { return limit ? size_t(random() % limit) : 0; };
+  static const int64_t numbers[] = {0, 1, -1, 2, 3, 7, 64, 65, -2, 1 << 20, INT32_MAX, INT64_MAX, INT64_MIN, int64_t(1) << 40};
+  for (size_t step = 0, count = 1 + below(4); step < count; ++step) {
+    std::vector<pb::Message *> all;
+    collect(model, all);
+    pb::Message &message = *all[below(all.size())];
+    const pb::Reflection *reflection = message.GetReflection();
+    std::vector<const pb::FieldDescriptor *> fields;
+    reflection->ListFields(message, &fields);
+    if (fields.empty())
+      continue;
+    const pb::FieldDescriptor *field = fields[below(fields.size())];
+    int size = field->is_repeated() ? reflection->FieldSize(message, field) : 0;
+    switch (below(6)) {
+    case 0:
+      if (size)
+        reflection->RemoveLast(&message, field);
+      else
+        reflection->ClearField(&message, field);
+      continue;
+    case 1:
+      if (size)
+        reflection->SwapElements(&message, field, below(size), below(size));
+      continue;
+    default:
+      break;
+    }
+    int64_t number = below(3) ? numbers[below(std::size(numbers))] : int64_t(below(12)) - 2;
+    if (field->cpp_type() == pb::FieldDescriptor::CPPTYPE_INT64)
+      size ? reflection->SetRepeatedInt64(&message, field, below(size), number) : reflection->SetInt64(&message, field, number);
+    else if (field->cpp_type() == pb::FieldDescriptor::CPPTYPE_INT32)
+      size ? reflection->SetRepeatedInt32(&message, field, below(size), number) : reflection->SetInt32(&message, field, number);
+    else if (field->cpp_type() == pb::FieldDescriptor::CPPTYPE_MESSAGE && size)
+      reflection->AddMessage(&message, field)->CopyFrom(reflection->GetRepeatedMessage(message, field, below(size)));
+    else if (field->cpp_type() == pb::FieldDescriptor::CPPTYPE_STRING) {
+      std::string other = below(2) ? "" : std::string(below(80), char(below(3)));
+      const auto &graph = model.graph();
+      if (below(3) && graph.node_size()) {
+        const auto &node = graph.node(below(graph.node_size()));
+        other = below(4) == 0 ? node.op_type() : node.output_size() ? node.output(0) : "";
+      }
+      size ? reflection->SetRepeatedString(&message, field, below(size), other) : reflection->SetString(&message, field, other);
+    }
+  }
+  return model.SerializeAsString();
+}
+
 int main(int argc, char **argv) {
   if (argc < 4) {
     llvm::errs() << "usage: quanta-import-fuzz COUNT SEED FILE...\n";
@@ -71,7 +146,8 @@ int main(int argc, char **argv) {
   }
   for (uint64_t i = 0; i < count; ++i) {
     std::mt19937_64 random(seed * 1000003 + i);
-    std::string bytes = damage(files[i % files.size()]->getBuffer(), random);
+    llvm::StringRef file = files[i % files.size()]->getBuffer();
+    std::string bytes = random() % 2 ? damage(file, random) : damageFields(file, random);
     MLIRContext context(MLIRContext::Threading::DISABLED);
     ScopedDiagnosticHandler quiet(&context, [](Diagnostic &) { return success(); });
     quanta::Problems problems;
