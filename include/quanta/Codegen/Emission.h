@@ -1,0 +1,65 @@
+//===- Emission.h - From a module in the LLVM dialect to files ------------------------------------------------*- C++ -*-===//
+//
+// What goes in is described in docs/Architecture.md, "What codegen receives".
+//
+//===----------------------------------------------------------------------------------------------------------------------===//
+#ifndef QUANTA_CODEGEN_EMISSION_H
+#define QUANTA_CODEGEN_EMISSION_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/Support/Error.h"
+#include <string>
+#include <vector>
+
+namespace mlir {
+class DialectRegistry;
+}
+
+namespace mlir::quanta {
+
+enum class EmitKind { LLVMIR, Assembly, Object, Library, Executable, Header };
+
+enum class WeightsPlacement {
+  Auto,  ///< .rodata, and from 1 GiB on .lrodata where the target has it
+  Large, ///< .lrodata
+  File   ///< OUTPUT.weights, which the program names in quanta_options::weights_file
+};
+
+struct EmissionOptions {
+  std::string output;
+  EmitKind kind = EmitKind::Object;
+  /// Prefix of the C symbols: an identifier.
+  std::string name;
+  /// Empty: the host's.
+  std::string triple;
+  /// "native" is the host's. More than one is not supported yet.
+  std::vector<std::string> cpus = {"native"};
+  unsigned optLevel = 3;
+  WeightsPlacement weights = WeightsPlacement::Auto;
+};
+
+struct EmissionResult {
+  std::string target;        ///< "x86_64-unknown-linux-gnu, sapphirerapids"
+  uint64_t weightsBytes = 0; ///< with padding
+  uint64_t outputBytes = 0;
+};
+
+/// Writes the model to `options.output`, complete or not at all. Equal modules and options give equal bytes. Uses up to a
+/// few MiB beyond what the code itself needs, however large the weights are.
+llvm::Expected<EmissionResult> emitModel(ModuleOp module, const EmissionOptions &options);
+
+/// A C identifier that does not collide with the runtime's names.
+llvm::Error checkModelName(llvm::StringRef name);
+
+/// The triple and CPU that options stand for; also checks that this build can compile for them.
+struct Target {
+  std::string triple, cpu, features;
+};
+llvm::Expected<Target> resolveTarget(llvm::StringRef triple, llvm::ArrayRef<std::string> cpus);
+
+/// Translations to LLVM IR that emitModel needs; it adds them itself to the module's context.
+void registerEmissionTranslations(DialectRegistry &registry);
+
+} // namespace mlir::quanta
+
+#endif // QUANTA_CODEGEN_EMISSION_H

@@ -1,0 +1,47 @@
+//===- Compile.h - From a model to a file ---------------------------------------------------------------------*- C++ -*-===//
+#ifndef QUANTA_PIPELINES_COMPILE_H
+#define QUANTA_PIPELINES_COMPILE_H
+
+#include "quanta/Codegen/Emission.h"
+#include "quanta/Pipelines/Phases.h"
+#include "quanta/Pipelines/Report.h"
+#include "llvm/Support/Error.h"
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace mlir::quanta {
+
+struct CompileOptions {
+  /// .onnx, .mlir or .mlirbc
+  std::string input;
+  /// Empty: the input's stem with the suffix of what is made, in the current folder. "-" is standard output, for MLIR.
+  std::string output;
+  /// onnx-ir, quant-ir, llvm, asm, obj, lib, exe, header; empty: as the output's suffix says.
+  std::string emit;
+  /// Prefix of the C symbols; empty: the output's stem.
+  std::string name;
+  std::string recipe, passPipeline, keep;
+  /// Sizes of symbolic dimensions.
+  std::map<std::string, int64_t> dims;
+  std::string triple;
+  std::vector<std::string> cpus = {"native"};
+  unsigned optLevel = 3;
+  /// Threads of the compiler; 0: one for each CPU.
+  unsigned threads = 0;
+  WeightsPlacement weights = WeightsPlacement::Auto;
+  std::optional<Phase> compileTo, compileFrom;
+  /// Print each phase's passes to standard error.
+  bool dumpPassPipeline = false;
+  /// .json or .html
+  std::string report;
+};
+
+/// Runs the phases. Errors name the model, what is wrong and the remedy; warnings go to standard error. A crash leaves the
+/// IR that the phase began with beside the output.
+llvm::Error compileModel(const CompileOptions &options, Report &report);
+
+} // namespace mlir::quanta
+
+#endif // QUANTA_PIPELINES_COMPILE_H

@@ -1,0 +1,27 @@
+//===- Phases.h - The steps of a compilation ------------------------------------------------------------------*- C++ -*-===//
+#ifndef QUANTA_PIPELINES_PHASES_H
+#define QUANTA_PIPELINES_PHASES_H
+
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/StringRef.h"
+#include <optional>
+#include <string>
+
+namespace mlir::quanta {
+
+/// In order; see docs/Architecture.md for the IR between them.
+enum class Phase { Import, Prepare, Transform, Quantize, Lower, Codegen };
+
+struct PhaseInfo {
+  Phase phase;
+  llvm::StringRef name, summary;
+};
+llvm::ArrayRef<PhaseInfo> getPhases();
+llvm::StringRef getName(Phase phase);
+std::optional<Phase> findPhase(llvm::StringRef name);
+/// For --help.
+std::string describePhases();
+
+} // namespace mlir::quanta
+
+#endif // QUANTA_PIPELINES_PHASES_H

@@ -1,0 +1,208 @@
+//===- Recipes.cpp - Named quantization pipelines -----------------------------------------------------------------------===//
+#include "quanta/Pipelines/Recipes.h"
+#include "quanta/Support/Error.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/Regex.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace mlir::quanta;
+using llvm::StringRef;
+using llvm::Twine;
+using ::quanta::userError;
+
+//===- The table ----------------------------------------------------------------------------------------------------------===//
+
+/// Pass options end at spaces and braces, unless quoted.
+static std::string quote(StringRef value) {
+  if (value.find_first_of(" {}'\",()") == StringRef::npos)
+    return value.str();
+  return (value.contains('"') ? "'" + value + "'" : "\"" + value + "\"").str();
+}
+
+static std::string buildRoundToNearest(const RecipeValues &values) {
+  std::string group = values.lookup("group");
+  std::string columns = group == "row" ? "0" : group == "tensor" ? "-1" : group;
+  std::string text = "quanta-quantize-weights{method=rtn bits=" + values.lookup("bits") + " group=" + columns +
+                     " zero=" + (values.lookup("sym") == "true" ? "symmetric" : "point") + " head=" + values.lookup("head");
+  for (StringRef pattern : {"only", "keep"})
+    if (std::string value = values.lookup(pattern); !value.empty())
+      text += (" " + pattern + "=" + quote(value)).str();
+  return text + "}";
+}
+
+static std::vector<RecipeOption> weightOptions(StringRef bits, StringRef group, StringRef sym) {
+  return {{"bits", RecipeOption::Integer, bits, "bits of a code", 1, 8},
+          {"group", RecipeOption::Group, group, "weights along the contraction that share a scale: a number, row or tensor"},
+          {"sym", RecipeOption::Flag, sym, "zero is the middle code; no zero points"},
+          {"head", RecipeOption::Flag, "false", "quantize the output head, too"},
+          {"only", RecipeOption::Pattern, "", "regular expression: only these nodes or weights"},
+          {"keep", RecipeOption::Pattern, "", "regular expression: leave these nodes or weights in float"}};
+}
+
+llvm::ArrayRef<Recipe> mlir::quanta::getRecipes() {
+  static const std::vector<Recipe> recipes = {
+      {"rtn", Phase::Quantize, "round each weight to the nearest level", weightOptions("4", "128", "false"),
+       buildRoundToNearest},
+      {"int8", Phase::Quantize, "8-bit weights with a scale for each row", weightOptions("8", "row", "true"),
+       buildRoundToNearest},
+  };
+  return recipes;
+}
+
+std::string mlir::quanta::describeRecipes() {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  for (const Recipe &recipe : getRecipes()) {
+    os << "  " << llvm::left_justify(recipe.name, 12) << recipe.summary << "\n";
+    for (const RecipeOption &option : recipe.options)
+      os << "    " << llvm::left_justify((option.name + "=" + option.initial).str(), 14) << option.summary << "\n";
+  }
+  return text;
+}
+
+//===- Values -------------------------------------------------------------------------------------------------------------===//
+
+static llvm::Expected<std::string> checkValue(const RecipeOption &option, StringRef value, StringRef where) {
+  auto wrong = [&](const Twine &expected) {
+    return userError("recipe '" + where + "': option '" + option.name + "' must be " + expected + ", got '" + value + "'");
+  };
+  int64_t number;
+  switch (option.kind) {
+  case RecipeOption::Integer:
+    if (value.getAsInteger(10, number) || number < option.minimum || number > option.maximum)
+      return wrong("a number from " + Twine(option.minimum) + " to " + Twine(option.maximum));
+    return std::to_string(number);
+  case RecipeOption::Group:
+    if (value == "row" || value == "tensor")
+      return value.str();
+    if (value.getAsInteger(10, number) || number < 1)
+      return wrong("a positive number, 'row' or 'tensor'");
+    return std::to_string(number);
+  case RecipeOption::Flag:
+    if (value == "true" || value == "1" || value.empty())
+      return std::string("true");
+    if (value == "false" || value == "0")
+      return std::string("false");
+    return wrong("'true' or 'false'");
+  case RecipeOption::Pattern: {
+    std::string error;
+    if (!llvm::Regex(value).isValid(error))
+      return wrong("a regular expression (" + error + ")");
+    if (value.contains('"') && value.contains('\''))
+      return wrong("an expression without both kinds of quotes");
+    return value.str();
+  }
+  }
+  llvm_unreachable("all kinds are handled");
+}
+
+//===- Parsing ------------------------------------------------------------------------------------------------------------===//
+
+namespace {
+class RecipeParser {
+public:
+  explicit RecipeParser(StringRef text) : text(text), rest(text) {}
+
+  llvm::Expected<std::vector<RecipeUse>> parse() {
+    std::vector<RecipeUse> uses;
+    do {
+      auto use = parseUse();
+      if (!use)
+        return use.takeError();
+      uses.push_back(std::move(*use));
+    } while (consume(','));
+    if (!rest.empty())
+      return wrong("expected ',' or the end before '" + rest + "'");
+    return uses;
+  }
+
+private:
+  llvm::Error wrong(const Twine &message) { return userError("recipe '" + text + "': " + message); }
+  bool consume(char c) {
+    rest = rest.ltrim();
+    return rest.consume_front(StringRef(&c, 1));
+  }
+  StringRef word() {
+    rest = rest.ltrim();
+    StringRef result = rest.take_while([](char c) { return llvm::isAlnum(c) || c == '-' || c == '_'; });
+    rest = rest.drop_front(result.size());
+    return result;
+  }
+  /// Up to a space or the closing brace, except inside quotes or braces of its own.
+  std::string value() {
+    std::string result;
+    char quote = 0;
+    unsigned depth = 0;
+    for (; !rest.empty(); rest = rest.drop_front()) {
+      char c = rest.front();
+      if (quote) {
+        if (c == quote) {
+          quote = 0;
+          continue;
+        }
+      } else if (c == '\'' || c == '"') {
+        quote = c;
+        continue;
+      } else if (c == '{') {
+        ++depth;
+      } else if (c == '}') {
+        if (depth-- == 0)
+          break;
+      } else if (c == ' ' && depth == 0) {
+        break;
+      }
+      result += c;
+    }
+    return result;
+  }
+
+  llvm::Expected<RecipeUse> parseUse() {
+    StringRef name = word();
+    const Recipe *recipe = llvm::find_if(getRecipes(), [&](const Recipe &r) { return r.name == name; });
+    if (recipe == getRecipes().end())
+      return wrong("there is no recipe '" + name + "'; there are: " +
+                   llvm::join(llvm::map_range(getRecipes(), [](const Recipe &r) { return r.name; }), ", "));
+    RecipeUse use{recipe, {}};
+    for (const RecipeOption &option : recipe->options)
+      use.values[option.name] = option.initial.str();
+    if (!consume('{'))
+      return use;
+    while (!consume('}')) {
+      if (rest.empty())
+        return wrong("'}' is missing");
+      StringRef key = word();
+      auto *option = llvm::find_if(recipe->options, [&](const RecipeOption &o) { return o.name == key; }).base();
+      if (option == recipe->options.data() + recipe->options.size())
+        return wrong("'" + name + "' has no option '" + (key.empty() ? rest.take_front(1) : key) + "'; it has: " +
+                     llvm::join(llvm::map_range(recipe->options, [](const RecipeOption &o) { return o.name; }), ", "));
+      // A flag alone is true; everything else needs a value.
+      bool given = consume('=');
+      if (!given && option->kind != RecipeOption::Flag)
+        return wrong("option '" + key + "' needs a value");
+      auto checked = checkValue(*option, given ? value() : std::string("true"), name);
+      if (!checked)
+        return checked.takeError();
+      use.values[key] = *checked;
+    }
+    return use;
+  }
+
+  StringRef text, rest;
+};
+} // namespace
+
+llvm::Expected<std::vector<RecipeUse>> mlir::quanta::parseRecipes(StringRef text, StringRef keep) {
+  if (text.trim().empty())
+    return std::vector<RecipeUse>();
+  std::string error;
+  if (!llvm::Regex(keep).isValid(error))
+    return userError("--keep '" + keep + "' is not a regular expression: " + error);
+  auto uses = RecipeParser(text).parse();
+  if (!uses || keep.empty())
+    return uses;
+  for (RecipeUse &use : *uses)
+    if (auto own = use.values.find("keep"); own != use.values.end())
+      own->second = own->second.empty() ? keep.str() : "(" + own->second + ")|(" + keep.str() + ")";
+  return uses;
+}
