@@ -125,4 +125,48 @@ def ONNXMatchAttention : Pass<"onnx-match-attention", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::mlir::onnx::ONNXDialect", "::mlir::arith::ArithDialect"];
 }
 
+//===- Quantization -------------------------------------------------------------------------------------------------------===//
+
+def QuantizeWeights : Pass<"quanta-quantize-weights", "::mlir::ModuleOp"> {
+  let summary = "encode the constant weights of linear layers and convolutions";
+  let description = [{
+    Every `quanta.linear` and `quanta.conv2d` whose weight is an f32 constant gets a `quanta.constant` of a
+    `#quanta.uniform` type instead; nothing else changes, and the float data is freed when its last user is gone. A weight
+    that several layers share is encoded once.
+
+    Left in float, each with an attribute `quanta.note` that says why: layers whose node or weight name matches `keep`, those
+    that do not match `only`, weights that are not constant, and the output head (linear layers that reach the function's
+    first result through shape, elementwise or softmax ops only) unless `head` is set.
+
+    Method `rtn`: round to nearest with the min-max range of each group (lib/Solver/Rtn). Scales are f16, or f32 for a layer
+    in which f16 would overflow or vanish (noted). The relative squared error is left on the op as `quanta.weight_error`.
+
+    Errors: a weight with an infinity or NaN, an unknown method, a pattern that is no regular expression.
+    Cost: one pass over the weights; at most one layer's codes beyond the result.
+
+    ```mlir
+    %w = arith.constant dense_resource<w> : tensor<1024x384xf32>
+    %y = quanta.linear %x, %w : (tensor<?x384xf32>, tensor<1024x384xf32>) -> tensor<?x1024xf32>
+    ==> // bits=4 group=128
+    %w = quanta.constant {codes = ..., scales = ..., zeros = ...} : tensor<1024x384xf32, #quanta.uniform<bits = 4, group = 128, zero = point>>
+    %y = quanta.linear %x, %w {quanta.weight_error = ...} : (...) -> tensor<?x1024xf32>
+    ```
+  }];
+  let options = [
+    Option<"method", "method", "std::string", "\"rtn\"", "solver: rtn">,
+    Option<"bits", "bits", "unsigned", "4", "bits of a code, 1 to 8">,
+    Option<"group", "group", "int64_t", "128", "columns that share a scale; 0 is the row, -1 the tensor">,
+    Option<"zero", "zero", "::mlir::quanta::ZeroKind", "::mlir::quanta::ZeroKind::Point", "what stands for zero", [{
+      ::llvm::cl::values(
+        clEnumValN(::mlir::quanta::ZeroKind::Symmetric, "symmetric", "the middle code"),
+        clEnumValN(::mlir::quanta::ZeroKind::Point, "point", "an integer for each scale"),
+        clEnumValN(::mlir::quanta::ZeroKind::Offset, "offset", "a float for each scale"))
+    }]>,
+    Option<"head", "head", "bool", "false", "also quantize the output head">,
+    Option<"only", "only", "std::string", "", "regular expression on node or weight names: quantize these alone">,
+    Option<"keep", "keep", "std::string", "", "regular expression on node or weight names: leave these in float">,
+  ];
+  let dependentDialects = ["::mlir::quanta::QuantaDialect"];
+}
+
 #endif
