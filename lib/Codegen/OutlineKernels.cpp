@@ -91,12 +91,14 @@ public:
   Outliner(ModuleOp module) : weights(module), b(module.getLoc(), module.getContext()) {}
 
   LogicalResult run(func::FuncOp function) {
-    SmallVector<Operation *> ops;
+    SmallVector<Operation *> ops, constants;
     // Linear layers first: an embedding looks whether its table is already stored in tiles.
     function.walk([&](Operation *op) {
       if (isa<LinearOp>(op))
         tiled.insert(WeightStore::getConstant(op->getOperand(1)));
-      if (isa<QuantaDialect>(op->getDialect()))
+      if (isa<ConstantOp>(op))
+        constants.push_back(op);
+      else if (isa_and_present<QuantaDialect>(op->getDialect()))
         ops.push_back(op);
     });
     bool failed = false;
@@ -109,8 +111,8 @@ public:
                                  .Default([](Operation *) { return success(); });
       failed |= mlir::failed(result);
     }
-    for (Operation *op : llvm::reverse(ops))
-      if (isa<ConstantOp>(op) && op->use_empty())
+    for (Operation *op : constants)
+      if (op->use_empty())
         op->erase();
     return failure(failed);
   }
