@@ -29,8 +29,11 @@ public:
 
   Value call(OpBuilder &builder, Location loc, StringRef name, Type result, ValueRange args) {
     Type returned = result ? result : LLVM::LLVMVoidType::get(module.getContext());
-    OpBuilder top = OpBuilder::atBlockEnd(module.getBody());
-    auto function = *LLVM::lookupOrCreateFn(top, module, name, llvm::to_vector(args.getTypes()), returned);
+    LLVM::LLVMFuncOp &function = declared[name];
+    if (!function) {
+      OpBuilder top = OpBuilder::atBlockEnd(module.getBody());
+      function = *LLVM::lookupOrCreateFn(top, module, name, llvm::to_vector(args.getTypes()), returned);
+    }
     auto call = LLVM::CallOp::create(builder, loc, function, args);
     return result ? call.getResult() : Value();
   }
@@ -65,6 +68,7 @@ public:
   LLVMTypeConverter converter;
   OpBuilder b;
   Type pointer, i32, i64;
+  llvm::StringMap<LLVM::LLVMFuncOp> declared;
 };
 
 //===- Allocation, weights, assertions --------------------------------------------------------------------------------===//
@@ -269,25 +273,28 @@ struct ConvertToLLVM : quanta::impl::ConvertToLLVMBase<ConvertToLLVM> {
     pm.getDependentDialects(registry);
   }
 
+  /// Functions are converted in parallel; only what adds declarations works on the module.
   static void buildConversions(OpPassManager &pm) {
-    pm.addPass(memref::createExpandStridedMetadataPass());
-    pm.addPass(createLowerAffinePass());
-    pm.addPass(createConvertVectorToSCFPass(VectorTransferToSCFOptions().enableFullUnroll()));
-    pm.addPass(arith::createArithExpandOpsPass());
-    pm.addPass(createCanonicalizerPass());
-    pm.addPass(createCSEPass());
-    pm.addPass(createLoopInvariantCodeMotionPass());
-    pm.addPass(createSCFToControlFlowPass());
-    pm.addPass(createConvertVectorToLLVMPass());
+    OpPassManager &structured = pm.nestAny();
+    structured.addPass(memref::createExpandStridedMetadataPass());
+    structured.addPass(createLowerAffinePass());
+    structured.addPass(createConvertVectorToSCFPass(VectorTransferToSCFOptions().enableFullUnroll()));
+    structured.addPass(arith::createArithExpandOpsPass());
+    structured.addPass(createCanonicalizerPass());
+    structured.addPass(createCSEPass());
+    structured.addPass(createLoopInvariantCodeMotionPass());
+    structured.addPass(createSCFToControlFlowPass());
+    structured.addPass(createConvertVectorToLLVMPass());
     // Functions with an intrinsic before those of libm, which would also take floor, fma and sqrt.
-    pm.addPass(createConvertMathToLLVMPass());
+    structured.addPass(createConvertMathToLLVMPass());
     pm.addPass(createConvertMathToLibmPass());
     // amx tiles are block arguments: functions must be converted before the branches in them.
     pm.addPass(createConvertFuncToLLVMPass());
-    pm.addPass(createConvertToLLVMPass());
-    pm.addPass(createReconcileUnrealizedCastsPass());
-    pm.addPass(createCanonicalizerPass());
-    pm.addPass(createCSEPass());
+    OpPassManager &branches = pm.nestAny();
+    branches.addPass(createConvertToLLVMPass());
+    branches.addPass(createReconcileUnrealizedCastsPass());
+    branches.addPass(createCanonicalizerPass());
+    branches.addPass(createCSEPass());
   }
 
   /// Approximations of a few ulp; the rest is exact or libm's.
@@ -300,6 +307,29 @@ struct ConvertToLLVM : quanta::impl::ConvertToLLVMBase<ConvertToLLVM> {
     populateMathPolynomialApproximationPatterns(patterns, approximated);
     populateMathAlgebraicSimplificationPatterns(patterns);
     return applyPatternsGreedily(getOperation(), std::move(patterns));
+  }
+
+  /// Upstream's expansion of memref.expand_shape knows one dynamic size in a group; the op itself says all of them.
+  static void lowerExpandShapes(ModuleOp module) {
+    module.walk([](memref::ExpandShapeOp op) {
+      ImplicitLocOpBuilder b(op.getLoc(), op);
+      auto metadata = memref::ExtractStridedMetadataOp::create(b, op.getSrc());
+      auto type = op.getResultType();
+      auto [strides, offset] = type.getStridesAndOffset();
+      SmallVector<OpFoldResult> sizes = op.getMixedOutputShape(), mixedStrides(type.getRank());
+      for (auto [group, dims] : llvm::enumerate(op.getReassociationIndices())) {
+        Value stride = metadata.getStrides()[group];
+        for (int64_t dim : llvm::reverse(dims)) {
+          mixedStrides[dim] = ShapedType::isDynamic(strides[dim]) ? OpFoldResult(stride) : b.getIndexAttr(strides[dim]);
+          if (dim != dims.front())
+            stride = arith::MulIOp::create(b, stride, getValueOrCreateConstantIndexOp(b, op.getLoc(), sizes[dim]));
+        }
+      }
+      OpFoldResult start = ShapedType::isDynamic(offset) ? OpFoldResult(metadata.getOffset()) : b.getIndexAttr(offset);
+      Value view = memref::ReinterpretCastOp::create(b, type, metadata.getBaseBuffer(), start, sizes, mixedStrides);
+      op.replaceAllUsesWith(view);
+      op.erase();
+    });
   }
 
   void runOnOperation() override {
@@ -325,6 +355,7 @@ struct ConvertToLLVM : quanta::impl::ConvertToLLVMBase<ConvertToLLVM> {
       if (failed(lowerRuntimeOps(runtime, function, offsets)))
         return signalPassFailure();
     hoistStackBuffers(module);
+    lowerExpandShapes(module);
     OpPassManager pm(ModuleOp::getOperationName());
     buildConversions(pm);
     if (failed(makeEntry(runtime, main)) || failed(expandMath()) || failed(runPipeline(pm, module)))
