@@ -1,13 +1,13 @@
-//===- import-fuzz.cpp - Feed damaged models to the importer ------------------------------------------------------------===//
+//===- import-fuzz.cpp - Feed damaged models to the importer ------------------------------------------------------===//
 //
-// quanta-import-fuzz COUNT SEED FILE...: no damage, however arranged, may crash the importer, hang it or make it allocate
-// without bound. Build with -DQUANTA_SANITIZE=address,undefined. The same arguments give the same damage.
+// quanta-import-fuzz COUNT SEED FILE...: no damage, however arranged, may crash the importer, hang it or make it
+// allocate without bound. Build with -DQUANTA_SANITIZE=address,undefined. The same arguments give the same damage.
 //
-//===--------------------------------------------------------------------------------------------------------------------===//
-#include "quanta/Import/ONNX/Import.h"
-#include "quanta/Import/ONNX/Shapes.h"
+//===--------------------------------------------------------------------------------------------------------------===//
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/MLIRContext.h"
+#include "quanta/Import/ONNX/Import.h"
+#include "quanta/Import/ONNX/Shapes.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/raw_ostream.h"
 #include <random>
@@ -83,7 +83,8 @@ static std::string damageFields(llvm::StringRef seed, std::mt19937_64 &random) {
   if (!model.ParseFromArray(seed.data(), seed.size()))
     return seed.str();
   auto below = [&](size_t limit) { return limit ? size_t(random() % limit) : 0; };
-  static const int64_t numbers[] = {0, 1, -1, 2, 3, 7, 64, 65, -2, 1 << 20, INT32_MAX, INT64_MAX, INT64_MIN, int64_t(1) << 40};
+  static const int64_t numbers[] = {0,  1,  -1,      2,         3,         7,         64,
+                                    65, -2, 1 << 20, INT32_MAX, INT64_MAX, INT64_MIN, int64_t(1) << 40};
   for (size_t step = 0, count = 1 + below(4); step < count; ++step) {
     std::vector<pb::Message *> all;
     collect(model, all);
@@ -111,9 +112,11 @@ static std::string damageFields(llvm::StringRef seed, std::mt19937_64 &random) {
     }
     int64_t number = below(3) ? numbers[below(std::size(numbers))] : int64_t(below(12)) - 2;
     if (field->cpp_type() == pb::FieldDescriptor::CPPTYPE_INT64)
-      size ? reflection->SetRepeatedInt64(&message, field, below(size), number) : reflection->SetInt64(&message, field, number);
+      size ? reflection->SetRepeatedInt64(&message, field, below(size), number)
+           : reflection->SetInt64(&message, field, number);
     else if (field->cpp_type() == pb::FieldDescriptor::CPPTYPE_INT32)
-      size ? reflection->SetRepeatedInt32(&message, field, below(size), number) : reflection->SetInt32(&message, field, number);
+      size ? reflection->SetRepeatedInt32(&message, field, below(size), number)
+           : reflection->SetInt32(&message, field, number);
     else if (field->cpp_type() == pb::FieldDescriptor::CPPTYPE_MESSAGE && size)
       reflection->AddMessage(&message, field)->CopyFrom(reflection->GetRepeatedMessage(message, field, below(size)));
     else if (field->cpp_type() == pb::FieldDescriptor::CPPTYPE_STRING) {
@@ -123,7 +126,8 @@ static std::string damageFields(llvm::StringRef seed, std::mt19937_64 &random) {
         const auto &node = graph.node(below(graph.node_size()));
         other = below(4) == 0 ? node.op_type() : node.output_size() ? node.output(0) : "";
       }
-      size ? reflection->SetRepeatedString(&message, field, below(size), other) : reflection->SetString(&message, field, other);
+      size ? reflection->SetRepeatedString(&message, field, below(size), other)
+           : reflection->SetString(&message, field, other);
     }
   }
   return model.SerializeAsString();

@@ -1,8 +1,8 @@
-//===- quant-translate.cpp - Between Quanta's IR and other formats ------------------------------------------------------===//
-#include "quanta/Import/ONNX/Import.h"
+//===- quant-translate.cpp - Between Quanta's IR and other formats ------------------------------------------------===//
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Support/FileUtilities.h"
+#include "quanta/Import/ONNX/Import.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/ToolOutputFile.h"

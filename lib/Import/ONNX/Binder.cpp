@@ -1,4 +1,4 @@
-//===- Binder.cpp - Check a node of the file against its row ------------------------------------------------------------===//
+//===- Binder.cpp - Check a node of the file against its row ------------------------------------------------------===//
 #include "Binder.h"
 #include "llvm/ADT/StringSet.h"
 
@@ -19,11 +19,11 @@ std::string quanta::getDisplayName(const ::onnx::NodeProto &node) {
 static Proto::AttributeType typeOf(const Proto &attribute) {
   if (attribute.has_type() && attribute.type() != Proto::UNDEFINED)
     return attribute.type();
-  return attribute.has_f()      ? Proto::FLOAT
-         : attribute.has_i()    ? Proto::INT
-         : attribute.has_s()    ? Proto::STRING
-         : attribute.has_t()    ? Proto::TENSOR
-         : attribute.has_g()    ? Proto::GRAPH
+  return attribute.has_f()         ? Proto::FLOAT
+         : attribute.has_i()       ? Proto::INT
+         : attribute.has_s()       ? Proto::STRING
+         : attribute.has_t()       ? Proto::TENSOR
+         : attribute.has_g()       ? Proto::GRAPH
          : attribute.ints_size()   ? Proto::INTS
          : attribute.floats_size() ? Proto::FLOATS
                                    : Proto::UNDEFINED;

@@ -1,4 +1,4 @@
-//===- Binder.h - Check a node of the file against its row --------------------------------------------------------------===//
+//===- Binder.h - Check a node of the file against its row --------------------------------------------------------===//
 #ifndef QUANTA_LIB_IMPORT_ONNX_BINDER_H
 #define QUANTA_LIB_IMPORT_ONNX_BINDER_H
 
@@ -12,7 +12,8 @@ namespace mlir::quanta {
 std::string getDisplayName(const ::onnx::NodeProto &node);
 
 /// Reports everything about inputs and attributes that the row does not allow. `subject` is the operator's name.
-void checkNode(const ::onnx::NodeProto &node, const OpRow &row, StringRef subject, WeightStore &weights, Problems &problems);
+void checkNode(const ::onnx::NodeProto &node, const OpRow &row, StringRef subject, WeightStore &weights,
+               Problems &problems);
 
 /// The attributes of a checked node. Takes tensors' bytes away.
 DictionaryAttr buildAttributes(::onnx::NodeProto &node, WeightStore &weights, MLIRContext *context);

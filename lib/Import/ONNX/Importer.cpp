@@ -1,13 +1,13 @@
-//===- Importer.cpp - From the file to onnx.node ------------------------------------------------------------------------===//
+//===- Importer.cpp - From the file to onnx.node ------------------------------------------------------------------===//
 //
-// Planning walks the whole model, finds each node's row and reports every problem; it builds nothing. Building runs only
-// if there is none, infers shapes as it goes and may still find operands that do not fit together.
+// Planning walks the whole model, finds each node's row and reports every problem; it builds nothing. Building runs
+// only if there is none, infers shapes as it goes and may still find operands that do not fit together.
 //
-//===--------------------------------------------------------------------------------------------------------------------===//
-#include "quanta/Import/ONNX/Import.h"
+//===--------------------------------------------------------------------------------------------------------------===//
 #include "Binder.h"
 #include "Inference.h"
 #include "mlir/IR/Verifier.h"
+#include "quanta/Import/ONNX/Import.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/Path.h"
 
@@ -72,10 +72,9 @@ static std::string operatorName(const ::onnx::NodeProto &node) {
   return ((domain.empty() ? "ai.onnx" : domain) + "::" + node.op_type()).str();
 }
 
-//===- Plan ---------------------------------------------------------------------------------------------------------------===//
+//===- Plan -------------------------------------------------------------------------------------------------------===//
 
-template <typename List>
-static llvm::StringMap<int64_t> readOpsets(const List &imports) {
+template <typename List> static llvm::StringMap<int64_t> readOpsets(const List &imports) {
   llvm::StringMap<int64_t> result;
   for (const auto &import : imports) {
     int64_t &version = result[normalizeDomain(import.domain())];
@@ -107,15 +106,16 @@ void Importer::planModel() {
   opsets = readOpsets(model.opset_import());
   std::string text;
   for (const auto &import : model.opset_import())
-    text += (text.empty() ? "" : ", ") + (normalizeDomain(import.domain()).empty() ? "ai.onnx" : import.domain()) + " " +
-            std::to_string(import.version());
+    text += (text.empty() ? "" : ", ") + (normalizeDomain(import.domain()).empty() ? "ai.onnx" : import.domain()) +
+            " " + std::to_string(import.version());
   problems.opset = text;
   problems.producer = model.producer_name() + (model.producer_version().empty() ? "" : " " + model.producer_version());
   int64_t opset = opsets.lookup("");
   if (opset <= 0) {
     problems.error("bad model", "no opset of ai.onnx is imported");
   } else if (opset > getNewestOpset()) {
-    std::string subject = "ai.onnx " + std::to_string(opset) + ", the newest known is " + std::to_string(getNewestOpset());
+    std::string subject =
+        "ai.onnx " + std::to_string(opset) + ", the newest known is " + std::to_string(getNewestOpset());
     if (options.assumeCompatible)
       problems.warning("newer opset", subject + ": taken to mean the same");
     else
@@ -149,8 +149,8 @@ void Importer::planNode(const ::onnx::NodeProto &node, const llvm::StringMap<int
     for (const Versions &range : supported)
       ranges += (ranges.empty() ? "" : ", ") + std::to_string(range.first) +
                 (range.last == range.first ? "" : ".." + std::to_string(range.last));
-    return problems.error("unsupported version",
-                          subject + " (schema " + Twine(version) + "; supported " + ranges + ")", "node", name);
+    return problems.error("unsupported version", subject + " (schema " + Twine(version) + "; supported " + ranges + ")",
+                          "node", name);
   }
   checkNode(node, *row, subject, weights, problems);
   if (node.output_size() == 0 || (!row->versions.manyOutputs && node.output(0).empty()))
@@ -202,7 +202,8 @@ void Importer::planGraph(const ::onnx::GraphProto &graph, SmallVectorImpl<llvm::
     for (const std::string &input : node.input())
       if (!input.empty() && llvm::none_of(scopes, [&](const auto &scope) { return scope.contains(input); }))
         problems.error("bad graph",
-                       Twine(later.contains(input) ? "value used before it is defined: '" : "undefined value '") + input + "'",
+                       Twine(later.contains(input) ? "value used before it is defined: '" : "undefined value '") +
+                           input + "'",
                        "node", getDisplayName(node));
     planNode(node, opsets, top);
     forEachGraph(node, [&](const ::onnx::GraphProto &sub) { planGraph(sub, scopes, false); });
@@ -311,7 +312,7 @@ void Importer::plan() {
   planDims();
 }
 
-//===- Build --------------------------------------------------------------------------------------------------------------===//
+//===- Build ------------------------------------------------------------------------------------------------------===//
 
 static std::string describe(const Port &port) {
   std::string text;
@@ -334,11 +335,13 @@ static std::string print(Type type) {
 void Importer::checkDeclared(const Port &declared, Value value) {
   auto type = cast<RankedTensorType>(value.getType());
   if (declared.elementType && declared.elementType != type.getElementType())
-    problems.error("wrong type", "declared " + print(declared.elementType) + ", inferred " + print(type), "value", declared.name);
+    problems.error("wrong type", "declared " + print(declared.elementType) + ", inferred " + print(type), "value",
+                   declared.name);
   if (!declared.dims)
     return;
   if (int64_t(declared.dims->size()) != type.getRank())
-    return problems.error("wrong type", "declared " + describe(declared) + ", inferred " + print(type), "value", declared.name);
+    return problems.error("wrong type", "declared " + describe(declared) + ", inferred " + print(type), "value",
+                          declared.name);
   for (auto [dim, size] : llvm::zip(*declared.dims, type.getShape()))
     if (dim.size != ShapedType::kDynamic && size != ShapedType::kDynamic && dim.size != size)
       return problems.warning("declared shape", "declared " + describe(declared) + ", inferred " + print(type), "value",
@@ -372,7 +375,8 @@ FailureOr<OwningOpRef<ModuleOp>> Importer::build() {
   for (auto [port, argument] : llvm::zip(inputs, function.getArguments())) {
     ValueShape shape;
     for (const Dim &dim : *port.dims)
-      shape.dims.push_back(dim.size == ShapedType::kDynamic ? shapes.context().dim(dim.name) : shapes.context().constant(dim.size));
+      shape.dims.push_back(dim.size == ShapedType::kDynamic ? shapes.context().dim(dim.name)
+                                                            : shapes.context().constant(dim.size));
     shapes.set(argument, std::move(shape));
     values[port.name] = argument;
   }
@@ -477,7 +481,8 @@ FailureOr<OwningOpRef<ModuleOp>> Importer::build() {
 }
 
 static FailureOr<OwningOpRef<ModuleOp>> importBuffer(llvm::MemoryBufferRef buffer, StringRef directory, bool hasFile,
-                                                     const ImportOptions &options, MLIRContext *context, Problems &problems) {
+                                                     const ImportOptions &options, MLIRContext *context,
+                                                     Problems &problems) {
   auto model = parseModel(buffer, problems);
   if (!model)
     return failure();
@@ -498,8 +503,8 @@ FailureOr<OwningOpRef<ModuleOp>> quanta::importONNX(StringRef path, const Import
     return failure();
   }
   StringRef directory = llvm::sys::path::parent_path(path);
-  return importBuffer(llvm::MemoryBufferRef(buffer->getBuffer(), path), directory.empty() ? "." : directory, true, options,
-                      context, problems);
+  return importBuffer(llvm::MemoryBufferRef(buffer->getBuffer(), path), directory.empty() ? "." : directory, true,
+                      options, context, problems);
 }
 
 FailureOr<OwningOpRef<ModuleOp>> quanta::importONNX(llvm::MemoryBufferRef buffer, const ImportOptions &options,

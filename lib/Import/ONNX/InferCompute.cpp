@@ -1,4 +1,4 @@
-//===- InferCompute.cpp - Shapes of linear algebra, pooling, normalization and reduction --------------------------------===//
+//===- InferCompute.cpp - Shapes of linear algebra, pooling, normalization and reduction --------------------------===//
 #include "Inference.h"
 
 using namespace mlir;
@@ -6,7 +6,8 @@ using namespace mlir::quanta;
 
 static bool sameElementTypes(Inference &s) {
   Type type = cast<ShapedType>(s.node.op->getOperand(0).getType()).getElementType();
-  return llvm::all_of(s.node.op->getOperandTypes(), [&](Type t) { return cast<ShapedType>(t).getElementType() == type; });
+  return llvm::all_of(s.node.op->getOperandTypes(),
+                      [&](Type t) { return cast<ShapedType>(t).getElementType() == type; });
 }
 
 /// Are all operands of one floating-point type?
@@ -54,7 +55,7 @@ LogicalResult infer::gemm(Inference &s) {
   return s.result(s.elementType("a"), dims);
 }
 
-//===- Sliding windows ----------------------------------------------------------------------------------------------------===//
+//===- Sliding windows --------------------------------------------------------------------------------------------===//
 
 FailureOr<SlidingWindow> quanta::getSlidingWindow(const BoundNode &node, const SymbolicShapes &shapes) {
   const Exprs &in = shapes.get(node.input("x")).dims;
@@ -82,7 +83,8 @@ FailureOr<SlidingWindow> quanta::getSlidingWindow(const BoundNode &node, const S
   w.strides = list("strides", spatial, 1);
   w.dilations = list("dilations", spatial, 1);
   auto pads = list("pads", 2 * spatial, 0);
-  if (w.kernel.size() != spatial || w.strides.size() != spatial || w.dilations.size() != spatial || pads.size() != 2 * spatial)
+  if (w.kernel.size() != spatial || w.strides.size() != spatial || w.dilations.size() != spatial ||
+      pads.size() != 2 * spatial)
     return failure();
   for (ArrayRef<int64_t> positive : {ArrayRef(w.kernel), ArrayRef(w.strides), ArrayRef(w.dilations)})
     if (llvm::any_of(positive, [](int64_t v) { return v < 1 || v > INT32_MAX; }))
@@ -164,7 +166,8 @@ LogicalResult infer::convTranspose(Inference &s) {
   if (s.node.input("b") && (s.rank("b") != 1 || !s.unify(s.dims("b")[0], dims[1])))
     return s.error("the bias does not fit the weight");
   for (size_t i = 0; i < w->kernel.size(); ++i) {
-    int64_t fixed = (w->kernel[i] - 1) * w->dilations[i] + 1 + extra[i] - w->padsBegin[i] - w->padsEnd[i] - w->strides[i];
+    int64_t fixed =
+        (w->kernel[i] - 1) * w->dilations[i] + 1 + extra[i] - w->padsBegin[i] - w->padsEnd[i] - w->strides[i];
     dims.push_back(s.c.add(s.c.mul(in[i + 2], s.c.constant(w->strides[i])), s.c.constant(fixed)));
   }
   return s.result(s.elementType("x"), dims);
@@ -188,7 +191,7 @@ LogicalResult infer::globalPool(Inference &s) {
   return s.result(s.elementType("x"), dims);
 }
 
-//===- Normalization ------------------------------------------------------------------------------------------------------===//
+//===- Normalization ----------------------------------------------------------------------------------------------===//
 
 /// Every operand after the first is a list with one value for each channel.
 static LogicalResult perChannel(Inference &s) {
@@ -223,7 +226,7 @@ LogicalResult infer::layerNorm(Inference &s) {
 }
 
 LogicalResult infer::softmax(Inference &s) {
-  // Before opset 13, axis may equal the rank minus one at most too: it splits the dimensions in two groups.
+  // Before opset 13, axis splits the dimensions in two groups instead; the shape is the same.
   if (failed(normalizeAxis(s.node.integer("axis"), s.rank("x"))) || !isa<FloatType>(s.elementType("x")))
     return s.error("axis is out of range or the input is not of a floating-point type");
   return s.result(s.elementType("x"), s.dims("x"));
@@ -239,13 +242,13 @@ LogicalResult infer::rotary(Inference &s) {
 
 LogicalResult infer::attention(Inference &s) {
   const Exprs &q = s.dims("q"), &k = s.dims("k"), &v = s.dims("v");
-  if (failed(floats(s)) || q.size() != 4 || k.size() != 4 || v.size() != 4 || !s.unify(q[0], k[0]) || !s.unify(k[0], v[0]) ||
-      !s.unify(k[1], v[1]) || !s.unify(k[2], v[2]) || !s.unify(q[3], k[3]))
+  if (failed(floats(s)) || q.size() != 4 || k.size() != 4 || v.size() != 4 || !s.unify(q[0], k[0]) ||
+      !s.unify(k[0], v[0]) || !s.unify(k[1], v[1]) || !s.unify(k[2], v[2]) || !s.unify(q[3], k[3]))
     return s.error("query, key and value do not fit together");
   return s.result(s.elementType("q"), {q[0], q[1], q[2], v[3]});
 }
 
-//===- Reduction ----------------------------------------------------------------------------------------------------------===//
+//===- Reduction --------------------------------------------------------------------------------------------------===//
 
 FailureOr<SmallVector<int64_t>> quanta::getReductionAxes(const BoundNode &node, const SymbolicShapes &shapes) {
   int64_t rank = shapes.get(node.input("x")).dims.size();
@@ -286,7 +289,8 @@ LogicalResult infer::reduce(Inference &s) {
   if (type.isInteger(1))
     return s.error("booleans are not numbers");
   std::optional<Exprs> elements;
-  if (const auto &known = s.known(s.node.input("x")); known && s.rank("x") == 1 && axes->size() == 1 && !known->empty()) {
+  if (const auto &known = s.known(s.node.input("x"));
+      known && s.rank("x") == 1 && axes->size() == 1 && !known->empty()) {
     AffineExpr value = (*known)[0];
     for (AffineExpr next : ArrayRef(*known).drop_front())
       value = s.node.is("ReduceProd")  ? s.c.mul(value, next)

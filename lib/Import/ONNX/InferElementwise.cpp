@@ -1,4 +1,4 @@
-//===- InferElementwise.cpp - Shapes and values of pointwise operators --------------------------------------------------===//
+//===- InferElementwise.cpp - Shapes and values of pointwise operators --------------------------------------------===//
 #include "Inference.h"
 #include "ModelFile.h"
 #include <cmath>
@@ -8,7 +8,7 @@ using namespace mlir::quanta;
 
 static bool isBool(Type type) { return type.isInteger(1); }
 
-//===- One input ----------------------------------------------------------------------------------------------------------===//
+//===- One input --------------------------------------------------------------------------------------------------===//
 
 /// Value of an operator at an integer, null if unknown or not integral.
 static AffineExpr evaluate(Inference &s, AffineExpr x) {
@@ -19,7 +19,9 @@ static AffineExpr evaluate(Inference &s, AffineExpr x) {
   if (n.is("Neg"))
     return s.c.sub(s.c.constant(0), x);
   if (n.is("Abs") || n.is("Relu"))
-    return s.c.isNonNegative(x) ? x : value ? n.is("Abs") ? s.c.sub(s.c.constant(0), x) : s.c.constant(0) : AffineExpr();
+    return s.c.isNonNegative(x) ? x
+           : value              ? n.is("Abs") ? s.c.sub(s.c.constant(0), x) : s.c.constant(0)
+                                : AffineExpr();
   if (n.is("Sign") && value)
     return s.c.constant((*value > 0) - (*value < 0));
   if (n.is("Sqrt") && value && *value >= 0) {
@@ -116,7 +118,7 @@ LogicalResult infer::clip(Inference &s) {
   return s.result(type, s.dims("x"), elements);
 }
 
-//===- Several inputs -----------------------------------------------------------------------------------------------------===//
+//===- Several inputs ---------------------------------------------------------------------------------------------===//
 
 /// Is a < b? Decided only if it holds for all values of the symbols.
 static std::optional<bool> less(ShapeContext &c, AffineExpr a, AffineExpr b) {
@@ -240,7 +242,8 @@ LogicalResult infer::logical(Inference &s) {
 LogicalResult infer::variadicArithmetic(Inference &s) {
   SmallVector<Value> values = s.node.inputs("x");
   Type type = cast<ShapedType>(values[0].getType()).getElementType();
-  if (isBool(type) || llvm::any_of(values, [&](Value v) { return cast<ShapedType>(v.getType()).getElementType() != type; }))
+  if (isBool(type) ||
+      llvm::any_of(values, [&](Value v) { return cast<ShapedType>(v.getType()).getElementType() != type; }))
     return s.error("operands must be numbers of one type");
   if (values.size() == 1)
     return s.result(type, s.dims(values[0]), s.known(values[0]));
@@ -269,8 +272,8 @@ LogicalResult infer::where(Inference &s) {
   if (auto choice = s.known(condition); choice && Inference::smallCount(*dims)) {
     // An unknown branch does not matter where it is not taken.
     std::optional<Exprs> a = s.known(x), b = s.known(y);
-    auto c = Inference::broadcastPositions(s.dims(condition), *dims), p = Inference::broadcastPositions(s.dims(x), *dims),
-         q = Inference::broadcastPositions(s.dims(y), *dims);
+    auto c = Inference::broadcastPositions(s.dims(condition), *dims),
+         p = Inference::broadcastPositions(s.dims(x), *dims), q = Inference::broadcastPositions(s.dims(y), *dims);
     if (a || b) {
       elements = Exprs();
       for (auto [k, i, j] : llvm::zip(c, p, q)) {

@@ -1,4 +1,4 @@
-//===- InferLayout.cpp - Shapes and values of operators that move data --------------------------------------------------===//
+//===- InferLayout.cpp - Shapes and values of operators that move data --------------------------------------------===//
 #include "Inference.h"
 #include <cmath>
 
@@ -22,7 +22,7 @@ static FailureOr<SmallVector<int64_t>> normalizeAxes(ArrayRef<int64_t> axes, int
   return result;
 }
 
-/// Elements in the same order under a new shape; what is not known becomes symbols only if `force`.
+/// Elements in the same order under a new shape.
 static LogicalResult sameElements(Inference &s, Exprs dims) {
   return s.result(s.elementType("x"), std::move(dims), s.known(s.node.input("x")));
 }
@@ -459,7 +459,10 @@ LogicalResult infer::depthToSpace(Inference &s) {
   AffineExpr b = s.c.constant(block), area = s.c.constant(block * block);
   bool toSpace = s.node.is("DepthToSpace");
   for (auto [axis, size] : llvm::enumerate(in))
-    if (auto value = Inference::constant(size); value && axis && *value % (toSpace ? axis == 1 ? block * block : 1 : axis == 1 ? 1 : block))
+    if (auto value = Inference::constant(size); value && axis &&
+                                                *value % (toSpace     ? axis == 1 ? block * block : 1
+                                                          : axis == 1 ? 1
+                                                                      : block))
       return s.error("a size is not a multiple of the block size");
   if (toSpace)
     return s.result(s.elementType("x"), {in[0], s.c.floorDiv(in[1], area), s.c.mul(in[2], b), s.c.mul(in[3], b)});
@@ -478,7 +481,7 @@ LogicalResult infer::resize(Inference &s) {
   if (!isa<FloatType>(s.elementType("x")) && s.node.string("mode") != "nearest")
     return s.error("only floating-point tensors can be interpolated");
   Exprs dims = in;
-  Value sizes = s.node.input("sizes"), scales = s.node.input("scales");
+  Value sizes = s.node.input("sizes");
   if (sizes && !s.dims(sizes).empty() && Inference::constant(s.dims(sizes)[0]) != 0) {
     auto exprs = s.node.expressions("sizes", s.shapes);
     if (failed(exprs) || (*exprs)->size() != axes.size())
@@ -490,7 +493,6 @@ LogicalResult infer::resize(Inference &s) {
   auto factors = getResizeScales(s.node, s.shapes);
   if (failed(factors) || factors->size() != axes.size())
     return s.error("scales must be constant and one for each axis");
-  (void)scales;
   for (auto [axis, factor] : llvm::zip(axes, *factors)) {
     // floor(size * factor) for a factor that is an integer or the inverse of one, or a static size.
     double inverse = 1 / factor;
@@ -499,7 +501,8 @@ LogicalResult infer::resize(Inference &s) {
     if (std::floor(factor) == factor)
       dims[axis] = s.c.mul(in[axis], s.c.constant(int64_t(factor)));
     else if (auto size = Inference::constant(in[axis]))
-      dims[axis] = *size < (int64_t(1) << 40) ? s.c.constant(int64_t(std::floor(double(*size) * float(factor)))) : AffineExpr();
+      dims[axis] =
+          *size < (int64_t(1) << 40) ? s.c.constant(int64_t(std::floor(double(*size) * float(factor)))) : AffineExpr();
     else if (std::floor(inverse) == inverse)
       dims[axis] = s.c.floorDiv(in[axis], s.c.constant(int64_t(inverse)));
     else
@@ -508,7 +511,7 @@ LogicalResult infer::resize(Inference &s) {
   return s.result(s.elementType("x"), dims);
 }
 
-//===- Made from nothing --------------------------------------------------------------------------------------------------===//
+//===- Made from nothing ------------------------------------------------------------------------------------------===//
 
 LogicalResult infer::noShape(Inference &s) { return s.error("constants are not nodes"); }
 
@@ -524,8 +527,9 @@ LogicalResult infer::constantOfShape(Inference &s) {
     type = value.getElementType();
     fill = AffineExpr();
     if (type.isInteger() && !type.isUnsignedInteger(64))
-      fill = s.c.constant(type.isInteger(1) || type.isUnsignedInteger() ? int64_t((*value.value_begin<APInt>()).getZExtValue())
-                                                                       : (*value.value_begin<APInt>()).getSExtValue());
+      fill = s.c.constant(type.isInteger(1) || type.isUnsignedInteger()
+                              ? int64_t((*value.value_begin<APInt>()).getZExtValue())
+                              : (*value.value_begin<APInt>()).getSExtValue());
     else if (auto f = dyn_cast<FloatType>(type); f && f.getWidth() >= 32) {
       APFloat number = *value.value_begin<APFloat>();
       APSInt integer(64, false);

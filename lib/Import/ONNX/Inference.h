@@ -1,4 +1,4 @@
-//===- Inference.h - What a shape function works with -------------------------------------------------------------------===//
+//===- Inference.h - What a shape function works with -------------------------------------------------------------===//
 #ifndef QUANTA_LIB_IMPORT_ONNX_INFERENCE_H
 #define QUANTA_LIB_IMPORT_ONNX_INFERENCE_H
 

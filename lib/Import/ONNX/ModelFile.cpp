@@ -1,4 +1,4 @@
-//===- ModelFile.cpp - The parsed file ----------------------------------------------------------------------------------===//
+//===- ModelFile.cpp - The parsed file ----------------------------------------------------------------------------===//
 #include "ModelFile.h"
 #include "quanta/Import/ONNX/Problems.h"
 #include "llvm/Support/FileSystem.h"
@@ -84,12 +84,11 @@ std::optional<Type> quanta::getElementType(int64_t dataType, MLIRContext *contex
 }
 
 std::string quanta::getDataTypeName(int64_t dataType) {
-  static const char *const names[] = {"undefined", "float",      "uint8",          "int8",         "uint16",
-                                      "int16",     "int32",      "int64",          "string",       "bool",
-                                      "float16",   "double",     "uint32",         "uint64",       "complex64",
-                                      "complex128", "bfloat16",  "float8e4m3fn",   "float8e4m3fnuz", "float8e5m2",
-                                      "float8e5m2fnuz", "uint4", "int4",           "float4e2m1",   "float8e8m0",
-                                      "uint2",     "int2"};
+  static const char *const names[] = {
+      "undefined", "float",      "uint8",      "int8",         "uint16",         "int16",      "int32",
+      "int64",     "string",     "bool",       "float16",      "double",         "uint32",     "uint64",
+      "complex64", "complex128", "bfloat16",   "float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz",
+      "uint4",     "int4",       "float4e2m1", "float8e8m0",   "uint2",          "int2"};
   if (dataType >= 0 && dataType < int64_t(std::size(names)))
     return names[dataType];
   return "number " + std::to_string(dataType);

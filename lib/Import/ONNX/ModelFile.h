@@ -1,4 +1,4 @@
-//===- ModelFile.h - The parsed file ------------------------------------------------------------------------------------===//
+//===- ModelFile.h - The parsed file ------------------------------------------------------------------------------===//
 #ifndef QUANTA_LIB_IMPORT_ONNX_MODELFILE_H
 #define QUANTA_LIB_IMPORT_ONNX_MODELFILE_H
 

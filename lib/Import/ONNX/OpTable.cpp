@@ -1,4 +1,4 @@
-//===- OpTable.cpp - The operators that can be imported -----------------------------------------------------------------===//
+//===- OpTable.cpp - The operators that can be imported -----------------------------------------------------------===//
 #include "quanta/Import/ONNX/OpTable.h"
 #include "Inference.h"
 
@@ -31,10 +31,8 @@ static AttrSpec oneOfI(const char *name, const char *texts) {
 ArrayRef<OpRow> quanta::getOpTable() {
   static const std::vector<OpRow> table = [] {
     std::vector<OpRow> rows;
-#define IN(...)                                                                                                        \
-  { __VA_ARGS__ }
-#define ATTRS(...)                                                                                                     \
-  { __VA_ARGS__ }
+#define IN(...) {__VA_ARGS__}
+#define ATTRS(...) {__VA_ARGS__}
 #define ROW(domain, op, versions, inputs, attributes, infer_, convert)                                                 \
   rows.push_back({domain, op, versions, inputs, attributes, infer::infer_, unsigned(rows.size())});
 #include "quanta/Import/ONNX/Ops.def"
@@ -113,7 +111,7 @@ int64_t quanta::getNewestOpset() {
 #undef SCHEMA
 }
 
-//===- BoundNode ----------------------------------------------------------------------------------------------------------===//
+//===- BoundNode --------------------------------------------------------------------------------------------------===//
 
 Value BoundNode::input(StringRef name) const {
   auto position = row->findInput(name);
@@ -158,7 +156,8 @@ std::optional<SmallVector<double>> BoundNode::numbers(StringRef name) const {
   return std::nullopt;
 }
 
-FailureOr<std::optional<SmallVector<int64_t>>> BoundNode::constants(StringRef name, const SymbolicShapes &shapes) const {
+FailureOr<std::optional<SmallVector<int64_t>>> BoundNode::constants(StringRef name,
+                                                                    const SymbolicShapes &shapes) const {
   if (auto list = integers(name))
     return list;
   Value value = input(name);

@@ -1,4 +1,4 @@
-//===- Problems.cpp - What is wrong with a model, all of it at once -----------------------------------------------------===//
+//===- Problems.cpp - What is wrong with a model, all of it at once -----------------------------------------------===//
 #include "quanta/Import/ONNX/Problems.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
@@ -42,7 +42,8 @@ static void printGroups(llvm::raw_ostream &os, llvm::ArrayRef<Problems::Group> g
   for (const auto &group : groups)
     kindWidth = std::max(kindWidth, group.kind.size());
   for (const auto &group : groups) {
-    std::string line = "  " + group.kind + std::string(kindWidth - group.kind.size() + 2, ' ') + printable(group.subject);
+    std::string line =
+        "  " + group.kind + std::string(kindWidth - group.kind.size() + 2, ' ') + printable(group.subject);
     if (!group.unit.empty()) {
       std::string count = counted(group.names.size(), group.unit);
       size_t width = std::max<size_t>(line.size() + 2 + count.size(), 88);

@@ -1,4 +1,4 @@
-//===- ShapeContext.cpp - Sizes as polynomials over symbols -------------------------------------------------------------===//
+//===- ShapeContext.cpp - Sizes as polynomials over symbols -------------------------------------------------------===//
 #include "quanta/Import/ONNX/Shapes.h"
 #include "llvm/Support/MathExtras.h"
 #include <map>
@@ -12,7 +12,9 @@ using Monomial = SmallVector<unsigned, 4>;
 
 /// Graded lexicographic: a well-order compatible with multiplication, as exact division needs. Largest first.
 struct MonomialOrder {
-  bool operator()(const Monomial &a, const Monomial &b) const { return a.size() != b.size() ? a.size() > b.size() : a < b; }
+  bool operator()(const Monomial &a, const Monomial &b) const {
+    return a.size() != b.size() ? a.size() > b.size() : a < b;
+  }
 };
 
 /// Bounded in size: sizes come from untrusted files.

@@ -1,4 +1,4 @@
-//===- ShapeInference.cpp - Symbolic shapes of a function ---------------------------------------------------------------===//
+//===- ShapeInference.cpp - Symbolic shapes of a function ---------------------------------------------------------===//
 #include "Inference.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include <cmath>
@@ -6,7 +6,7 @@
 using namespace mlir;
 using namespace mlir::quanta;
 
-//===- Inference ----------------------------------------------------------------------------------------------------------===//
+//===- Inference --------------------------------------------------------------------------------------------------===//
 
 std::optional<int64_t> Inference::smallCount(ArrayRef<AffineExpr> dims) {
   int64_t count = 1;
@@ -37,9 +37,8 @@ LogicalResult Inference::result(Type elementType, Exprs dims, std::optional<Expr
   if (elements) {
     auto expected = smallCount(dims);
     bool integer = elementType.isIntOrIndex() && !elementType.isInteger(1);
-    if (!expected || *expected != int64_t(elements->size()) || (!elements->empty() && !llvm::any_of(*elements, [](AffineExpr e) {
-          return !!e;
-        })))
+    if (!expected || *expected != int64_t(elements->size()) ||
+        (!elements->empty() && !llvm::any_of(*elements, [](AffineExpr e) { return !!e; })))
       elements.reset();
     for (unsigned i = 0; elements && i < elements->size(); ++i) {
       AffineExpr &element = (*elements)[i];
@@ -100,7 +99,7 @@ SmallVector<int64_t> Inference::broadcastPositions(ArrayRef<AffineExpr> operand,
   return positions;
 }
 
-//===- SymbolicShapes -----------------------------------------------------------------------------------------------------===//
+//===- SymbolicShapes ---------------------------------------------------------------------------------------------===//
 
 std::optional<Exprs> SymbolicShapes::getElements(Value value) {
   const ValueShape &shape = get(value);

@@ -1,4 +1,4 @@
-//===- WeightStore.cpp - Tensors of a model as attributes ---------------------------------------------------------------===//
+//===- WeightStore.cpp - Tensors of a model as attributes ---------------------------------------------------------===//
 #include "WeightStore.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
@@ -132,8 +132,8 @@ std::optional<WeightStore::Info> WeightStore::inspect(const ::onnx::TensorProto 
       return fail("external data '" + location + "': needs " + Twine(info.bytes) + " bytes at " + Twine(offset) +
                   ", the file has " + Twine(bytes.size()));
     if (length && *length != info.bytes)
-      return fail("external data '" + location + "': length " + Twine(*length) + ", the tensor has " + Twine(info.bytes) +
-                  " bytes");
+      return fail("external data '" + location + "': length " + Twine(*length) + ", the tensor has " +
+                  Twine(info.bytes) + " bytes");
     info.external = bytes.substr(offset, info.bytes);
     stored = info.bytes;
   } else if (tensor.has_raw_data()) {
@@ -195,7 +195,8 @@ ElementsAttr WeightStore::take(::onnx::TensorProto &tensor, StringRef name) {
   if (!info->file)
     owned = tensor.has_raw_data() ? std::shared_ptr<std::string>(tensor.release_raw_data())
                                   : std::make_shared<std::string>(packTyped(tensor, width));
-  ArrayRef<char> bytes = info->file ? ArrayRef(info->external.data(), info->external.size()) : ArrayRef(owned->data(), owned->size());
+  ArrayRef<char> bytes =
+      info->file ? ArrayRef(info->external.data(), info->external.size()) : ArrayRef(owned->data(), owned->size());
   if (info->bytes <= maxInlineBytes) {
     if (type.isInteger(1))
       return DenseElementsAttr::get(info->type, llvm::map_to_vector(bytes, [](char c) { return c != 0; }));
@@ -204,9 +205,9 @@ ElementsAttr WeightStore::take(::onnx::TensorProto &tensor, StringRef name) {
     llvm::copy(bytes, aligned);
     return DenseElementsAttr::getFromRawBuffer(info->type, ArrayRef(aligned, bytes.size()));
   }
-  AsmResourceBlob blob =
-      llvm::isAddrAligned(llvm::Align(width), bytes.data())
-          ? UnmanagedAsmResourceBlob::allocateWithAlign(bytes, width, [owned, file = info->file](void *, size_t, size_t) {})
-          : HeapAsmResourceBlob::allocateAndCopyWithAlign(bytes, width);
+  AsmResourceBlob blob = llvm::isAddrAligned(llvm::Align(width), bytes.data())
+                             ? UnmanagedAsmResourceBlob::allocateWithAlign(
+                                   bytes, width, [owned, file = info->file](void *, size_t, size_t) {})
+                             : HeapAsmResourceBlob::allocateAndCopyWithAlign(bytes, width);
   return DenseResourceElementsAttr::get(info->type, name.empty() ? "weight" : name, std::move(blob));
 }

@@ -1,4 +1,4 @@
-//===- WeightStore.h - Tensors of a model as attributes -----------------------------------------------------------------===//
+//===- WeightStore.h - Tensors of a model as attributes -----------------------------------------------------------===//
 #ifndef QUANTA_LIB_IMPORT_ONNX_WEIGHTSTORE_H
 #define QUANTA_LIB_IMPORT_ONNX_WEIGHTSTORE_H
 

@@ -1,4 +1,4 @@
-//===- Import.h - Read ONNX models --------------------------------------------------------------------------------------===//
+//===- Import.h - Read ONNX models --------------------------------------------------------------------------------===//
 #ifndef QUANTA_IMPORT_ONNX_IMPORT_H
 #define QUANTA_IMPORT_ONNX_IMPORT_H
 
@@ -19,8 +19,8 @@ struct ImportOptions {
   std::string externalDirectory;
 };
 
-/// Reads a model as `func.func @main` of `onnx.node`s (docs/Architecture.md). On failure `problems` says everything that is
-/// wrong; on success it may have warnings. Nothing is printed.
+/// Reads a model as `func.func @main` of `onnx.node`s (docs/Architecture.md). On failure `problems` says everything
+/// that is wrong; on success it may have warnings. Nothing is printed.
 FailureOr<OwningOpRef<ModuleOp>> importONNX(StringRef path, const ImportOptions &options, MLIRContext *context,
                                             Problems &problems);
 

@@ -1,11 +1,11 @@
-//===- OpTable.h - The operators that can be imported -------------------------------------------------------------------===//
+//===- OpTable.h - The operators that can be imported -------------------------------------------------------------===//
 //
 // Ops.def has one row for each operator and operand layout. A row is data: names, kinds and defaults of inputs and
 // attributes, the schema versions it was written for, a shape function and a conversion. Everything an operator's
-// code asks for, it asks by name from a BoundNode, so that what ONNX moved from an attribute to an input (Squeeze's axes) is
-// a matter of the row alone.
+// code asks for, it asks by name from a BoundNode, so that what ONNX moved from an attribute to an input (Squeeze's
+// axes) is a matter of the row alone.
 //
-//===--------------------------------------------------------------------------------------------------------------------===//
+//===--------------------------------------------------------------------------------------------------------------===//
 #ifndef QUANTA_IMPORT_ONNX_OPTABLE_H
 #define QUANTA_IMPORT_ONNX_OPTABLE_H
 
@@ -27,8 +27,8 @@ struct AttrSpec {
   enum class Rule {
     Optional, ///< absent is `otherwise`, or absent if that is empty
     Required,
-    Ignored,  ///< known, has no effect on the result
-    OneOf,    ///< one of the texts in `otherwise` (separated by |, the first is the default); integers as text
+    Ignored, ///< known, has no effect on the result
+    OneOf,   ///< one of the texts in `otherwise` (separated by |, the first is the default); integers as text
   };
   StringRef name;
   Type type;
@@ -92,8 +92,8 @@ public:
   StringRef string(StringRef name, StringRef otherwise = "") const;
   std::optional<SmallVector<int64_t>> integers(StringRef name) const;
   std::optional<SmallVector<double>> numbers(StringRef name) const;
-  /// An integer list that is an attribute or an input whose elements are constant: absent is an empty optional. An input
-  /// that is present but not constant fails.
+  /// An integer list that is an attribute or an input whose elements are constant: absent is an empty optional. An
+  /// input that is present but not constant fails.
   FailureOr<std::optional<SmallVector<int64_t>>> constants(StringRef name, const SymbolicShapes &shapes) const;
   /// The same for sizes that may be expressions. An unknown integer input gives Element symbols.
   FailureOr<std::optional<SmallVector<AffineExpr>>> expressions(StringRef name, SymbolicShapes &shapes) const;
@@ -112,8 +112,8 @@ FailureOr<SlidingWindow> getSlidingWindow(const BoundNode &node, const SymbolicS
 /// Axes of a Reduce* node: sorted, normalised; all of them unless `noop_with_empty_axes`.
 FailureOr<SmallVector<int64_t>> getReductionAxes(const BoundNode &node, const SymbolicShapes &shapes);
 
-/// Slice in normal form: for each axis of the input start, size and step (0, the size, 1 if not sliced). With a negative
-/// step, start is the index of the first element taken.
+/// Slice in normal form: for each axis of the input start, size and step (0, the size, 1 if not sliced). With a
+/// negative step, start is the index of the first element taken.
 struct SliceForm {
   SmallVector<AffineExpr> starts, sizes;
   SmallVector<int64_t> steps;

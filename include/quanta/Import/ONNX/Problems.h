@@ -1,4 +1,4 @@
-//===- Problems.h - What is wrong with a model, all of it at once -------------------------------------------------------===//
+//===- Problems.h - What is wrong with a model, all of it at once -------------------------------------------------===//
 #ifndef QUANTA_IMPORT_ONNX_PROBLEMS_H
 #define QUANTA_IMPORT_ONNX_PROBLEMS_H
 
@@ -20,10 +20,12 @@ public:
     std::vector<std::string> names; ///< of the nodes, tensors, values ... concerned; empty if the model as a whole
   };
 
-  void error(llvm::StringRef kind, const llvm::Twine &subject, llvm::StringRef unit = "", const llvm::Twine &name = "") {
+  void error(llvm::StringRef kind, const llvm::Twine &subject, llvm::StringRef unit = "",
+             const llvm::Twine &name = "") {
     add(errorIndex, errors, kind, subject, unit, name);
   }
-  void warning(llvm::StringRef kind, const llvm::Twine &subject, llvm::StringRef unit = "", const llvm::Twine &name = "") {
+  void warning(llvm::StringRef kind, const llvm::Twine &subject, llvm::StringRef unit = "",
+               const llvm::Twine &name = "") {
     add(warningIndex, warnings, kind, subject, unit, name);
   }
   bool hasErrors() const { return !errors.empty(); }

@@ -1,10 +1,10 @@
-//===- Shapes.h - Symbolic shapes of an ONNX graph ----------------------------------------------------------------------===//
+//===- Shapes.h - Symbolic shapes of an ONNX graph ----------------------------------------------------------------===//
 //
 // Sizes are polynomials over symbols: the named dimensions of the graph's inputs and what is computed from them.
 // Two sizes are equal exactly when their expressions are; exporters' Shape-Gather-Concat-Reshape chains are evaluated
 // on expressions, so that they leave no trace in the compiled model.
 //
-//===--------------------------------------------------------------------------------------------------------------------===//
+//===--------------------------------------------------------------------------------------------------------------===//
 #ifndef QUANTA_IMPORT_ONNX_SHAPES_H
 #define QUANTA_IMPORT_ONNX_SHAPES_H
 
@@ -20,12 +20,12 @@ namespace mlir::quanta {
 /// What a symbol stands for.
 struct ShapeSymbol {
   enum class Kind {
-    Dim,     ///< a named dimension of graph inputs: `name`
-    Min,     ///< min(lhs, rhs)
-    Max,     ///< max(lhs, rhs)
-    FloorDiv,///< floor(lhs / rhs), where it is not exact
-    Mod,     ///< lhs mod rhs, likewise, rhs > 0
-    Element, ///< element `index` (row major) of the integer tensor `value`: known only at run time
+    Dim,      ///< a named dimension of graph inputs: `name`
+    Min,      ///< min(lhs, rhs)
+    Max,      ///< max(lhs, rhs)
+    FloorDiv, ///< floor(lhs / rhs), where it is not exact
+    Mod,      ///< lhs mod rhs, likewise, rhs > 0
+    Element,  ///< element `index` (row major) of the integer tensor `value`: known only at run time
   };
   Kind kind;
   std::string name;
@@ -34,8 +34,9 @@ struct ShapeSymbol {
   int64_t index = 0;
 };
 
-/// Interns symbols: equal definitions give the same symbol, hence equal expressions. Expressions are kept as polynomials in
-/// the symbols, in one canonical form. A null expression means "not known" (also: too large a number) and propagates.
+/// Interns symbols: equal definitions give the same symbol, hence equal expressions. Expressions are kept as
+/// polynomials in the symbols, in one canonical form. A null expression means "not known" (also: too large a number)
+/// and propagates.
 class ShapeContext {
 public:
   explicit ShapeContext(MLIRContext *context) : context(context) {}
