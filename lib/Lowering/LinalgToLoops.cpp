@@ -24,6 +24,10 @@ namespace {
 /// Element-operations that make a task worth handing to another thread (some 5 us).
 constexpr int64_t kTaskWork = 32768;
 
+/// Columns of a transposition done for one vector of rows: their cache lines stay in L1 meanwhile. 1024 x 1024 floats take
+/// 6.4 ns an element without it.
+constexpr int64_t kTransposeTile = 64;
+
 /// How an operand's address changes with the vector dimension.
 enum class Access { Invariant, Unit, Strided, Irregular };
 
@@ -132,7 +136,9 @@ private:
   void emit();
   void emitRows(ArrayRef<unsigned> dims, Value lo, Value hi);
   void emitVectorDim(Value lo, Value hi);
+  void planTransposition();
   void emitPoint();
+  void emitElement();
   void emitReductionLanes();
   SmallVector<Lane> emitBody(ValueRange carried);
   Lane emitOp(Operation *bodyOp, IRMapping &scalars, DenseMap<Value, Lane> &lanes);
@@ -161,6 +167,8 @@ private:
   SmallVector<Value> extentValue;
   bool hasReduction = false, carries = false, effects = false;
   int vectorDim = -1;
+  int innerDim = -1, tileDim = -1; ///< loop inside the vector loop, and the loop over its tiles
+  Value innerExtent;
   bool scalarTail = false;
   int64_t lanes = 1;
   double pointWork = 1;
@@ -390,9 +398,35 @@ void Emitter::plan() {
     }
   }
   hoisted.resize(operands.size());
-  if (vectorDim >= 0)
-    for (Operand &operand : operands)
-      operand.access = classify(operand, vectorDim);
+  if (vectorDim < 0)
+    return;
+  for (Operand &operand : operands)
+    operand.access = classify(operand, vectorDim);
+  planTransposition();
+}
+
+/// A gathered input wants the loop over its own contiguous dimension inside the vector loop, to use whole cache lines.
+void Emitter::planTransposition() {
+  if (hasReduction)
+    return;
+  for (const Operand &operand : ArrayRef(operands).take_front(numInputs))
+    for (unsigned dim = 0; dim < numDims && innerDim < 0; ++dim)
+      if (operand.access == Access::Strided && static_cast<int>(dim) != vectorDim && extent[dim] != 1 &&
+          classify(operand, dim) == Access::Unit)
+        innerDim = dim;
+  if (innerDim < 0)
+    return;
+  innerExtent = extentValue[innerDim];
+  if (!ShapedType::isDynamic(extent[innerDim]) && extent[innerDim] <= kTransposeTile)
+    return;
+  tileDim = numDims++;
+  reduction.push_back(false);
+  Value tile = index(kTransposeTile);
+  extentValue.push_back(make<arith::CeilDivUIOp>(innerExtent, tile));
+  extent.push_back(getConstantIntValue(extentValue[tileDim]).value_or(ShapedType::kDynamic));
+  iv.emplace_back();
+  extentValue[innerDim] = tile;
+  extent[innerDim] = kTransposeTile;
 }
 
 //===- Loops ----------------------------------------------------------------------------------------------------------===//
@@ -425,7 +459,7 @@ SmallVector<Value> Emitter::forDims(ArrayRef<unsigned> dims, ValueRange inits, L
 void Emitter::emit() {
   SmallVector<unsigned> outer;
   for (unsigned dim = 0; dim < numDims; ++dim)
-    if (!reduction[dim] && static_cast<int>(dim) != vectorDim && extent[dim] != 1)
+    if (!reduction[dim] && static_cast<int>(dim) != vectorDim && static_cast<int>(dim) != innerDim && extent[dim] != 1)
       outer.push_back(dim);
   Value zero = index(0);
   for (unsigned dim = 0; dim < numDims; ++dim)
@@ -513,7 +547,7 @@ void Emitter::hoistLoads(ArrayRef<unsigned> unbound) {
 void Emitter::emitVectorDim(Value lo, Value hi) {
   SmallVector<unsigned> unbound{static_cast<unsigned>(vectorDim)};
   for (unsigned dim = 0; dim < numDims; ++dim)
-    if (reduction[dim])
+    if (reduction[dim] || static_cast<int>(dim) == innerDim)
       unbound.push_back(dim);
   hoistLoads(unbound);
   Value length = make<arith::SubIOp>(hi, lo);
@@ -545,8 +579,22 @@ void Emitter::emitVectorDim(Value lo, Value hi) {
   hoisted.assign(operands.size(), Value());
 }
 
-/// One element, or one vector of elements, of the outputs.
 void Emitter::emitPoint() {
+  if (innerDim < 0)
+    return emitElement();
+  Value lo = index(0), hi = innerExtent;
+  if (tileDim >= 0) {
+    lo = make<arith::MulIOp>(iv[tileDim], index(kTransposeTile));
+    hi = make<arith::MinUIOp>(make<arith::AddIOp>(lo, index(kTransposeTile)), innerExtent);
+  }
+  forLoop(innerDim, lo, hi, 1, {}, [&](ValueRange) {
+    emitElement();
+    return SmallVector<Value>();
+  });
+}
+
+/// One element, or one vector of elements, of the outputs.
+void Emitter::emitElement() {
   SmallVector<unsigned> reductionDims;
   for (unsigned dim = 0; dim < numDims; ++dim)
     if (reduction[dim])

@@ -143,6 +143,14 @@ struct OutlineParallel : quanta::impl::OutlineParallelBase<OutlineParallel> {
       if (isLaunch(loop))
         loops.push_back(loop);
     });
+    if (loops.empty())
+      return;
+    auto pointer = LLVM::LLVMPointerType::get(&getContext());
+    Type i64 = IntegerType::get(&getContext(), 64);
+    OpBuilder top = OpBuilder::atBlockEnd(module.getBody());
+    launch = *LLVM::lookupOrCreateFn(top, module, "quanta_rt_parallel", {pointer, pointer, pointer, i64, i64},
+                                     LLVM::LLVMVoidType::get(&getContext()));
+    tasksByText.clear();
     for (scf::ParallelOp loop : loops)
       if (failed(outline(loop, converter, symbols)))
         return signalPassFailure();
@@ -200,17 +208,12 @@ struct OutlineParallel : quanta::impl::OutlineParallelBase<OutlineParallel> {
     }
     OpBuilder top = OpBuilder::atBlockEnd(cast<ModuleOp>(symbols.getOp()).getBody());
     auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(context), {pointer, i64, i64});
-    auto task = LLVM::LLVMFuncOp::create(top, loc, (function.getName() + "_tasks").str(), type, LLVM::Linkage::Internal);
-    symbols.insert(task);
-    FailureOr<LLVM::LLVMFuncOp> launch = LLVM::lookupOrCreateFn(
-        top, symbols.getOp(), "quanta_rt_parallel", {pointer, pointer, pointer, i64, i64}, LLVM::LLVMVoidType::get(context));
-    if (failed(launch))
-      return failure();
-    Value address = LLVM::AddressOfOp::create(b, loc, task);
+    auto task = LLVM::LLVMFuncOp::create(top, loc, "", type, LLVM::Linkage::Internal);
+    auto address = LLVM::AddressOfOp::create(b, loc, pointer, task.getSymNameAttr());
     Value tasks = arith::IndexCastOp::create(b, loc, i64, loop.getUpperBound()[0]);
     auto grain = loop->getAttrOfType<IntegerAttr>("quanta.grain");
     Value least = LLVM::ConstantOp::create(b, loc, i64, grain ? grain.getInt() : 1);
-    LLVM::CallOp::create(b, loc, *launch, ValueRange{function.getArgument(0), address, frame, tasks, least});
+    LLVM::CallOp::create(b, loc, launch, ValueRange{function.getArgument(0), address, frame, tasks, least});
 
     // Function.
     Block *entry = task.addEntryBlock(b);
@@ -235,10 +238,31 @@ struct OutlineParallel : quanta::impl::OutlineParallelBase<OutlineParallel> {
     loop.getBody()->getTerminator()->erase();
     sequential.getBody()->getOperations().splice(sequential.getBody()->begin(), loop.getBody()->getOperations());
     loop.getInductionVars()[0].replaceAllUsesWith(sequential.getInductionVar());
-    for (auto [from, to] : map.getValueMap())
-      replaceAllUsesInRegionWith(from, to, sequential.getRegion());
+    // Not by the uses of each value: constants have uses in the whole model.
+    sequential->walk([&](Operation *op) {
+      for (OpOperand &operand : op->getOpOperands())
+        operand.set(map.lookupOrDefault(operand.get()));
+    });
     loop.erase();
+
+    // The layers of a model need the same functions, over other captures.
+    std::string text;
+    llvm::raw_string_ostream stream(text);
+    stream << frameType;
+    task.setSymName("");
+    task.print(stream, OpPrintingFlags().useLocalScope().assumeVerified());
+    auto [known, inserted] = tasksByText.try_emplace(text, task);
+    if (inserted) {
+      task.setSymName((function.getName() + "_tasks").str());
+      symbols.insert(task);
+    } else {
+      task.erase();
+    }
+    address.setGlobalName(known->second.getSymName());
     return success();
   }
+
+  LLVM::LLVMFuncOp launch; ///< quanta_rt_parallel
+  llvm::StringMap<LLVM::LLVMFuncOp> tasksByText;
 };
 } // namespace

@@ -22,8 +22,6 @@ void mlir::quanta::buildLoweringPipeline(OpPassManager &pm, const LoweringOption
   pm.addNestedPass<func::FuncOp>(createFuseLinalg());
   addCleanup(pm);
   pm.addPass(createConstantsToWeights());
-  pm.addPass(createCSEPass());
-  pm.addPass(bufferization::createEmptyTensorEliminationPass());
 
   // Buffers.
   pm.addPass(createBufferize());

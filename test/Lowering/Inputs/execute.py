@@ -61,6 +61,15 @@ def tiny(x):
     y = np.exp(f8(x))
     return np.where(y < 1.2e-38, 0, y)
 unary("exp-edges", "%r = math.exp %a : f32", tiny, inputs=edge)
+inf = np.array([[-np.inf, -3.4e38, -105, 0, 1]], np.float32)
+unary("exp-exact-zero", "%e0 = math.exp %a : f32\n%big = arith.constant 1.0e30 : f32\n%r = arith.mulf %e0, %big : f32",
+      lambda x: np.where(x < -100, 0, np.exp(f8(x)) * np.float32(1e30)), inputs=inf)
+unary("tanh-edges", "%r = math.tanh %a : f32", lambda x: np.tanh(f8(x)), inputs=inf)
+unary("erf-edges", "%r = math.erf %a : f32", lambda x: ERF(f8(x)), inputs=inf)
+unary("half", "%h = arith.truncf %a : f32 to bf16\n%g = arith.addf %h, %h : bf16\n%i = math.exp %g : bf16\n%r = arith.extf %i : bf16 to f32",
+      lambda x: np.exp(2 * f8(x)), inputs=np.zeros((3, 33), np.float32))
+unary("double", "%h = arith.extf %a : f32 to f64\n%g = math.exp %h : f64\n%r = arith.truncf %g : f64 to f32",
+      lambda x: np.exp(f8(x)), sizes=(3, 33))
 unary("log", "%r = math.log %a : f32", lambda x: np.log(f8(x)), inputs=np.abs(rand(3, 333)) + np.float32(1e-6))
 unary("erf", "%r = math.erf %a : f32", lambda x: ERF(f8(x)), sizes=(3, 333))
 unary("tanh", "%r = math.tanh %a : f32", lambda x: np.tanh(f8(x)), sizes=(3, 333))
