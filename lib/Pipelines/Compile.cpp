@@ -256,6 +256,7 @@ private:
   llvm::Error addPasses(Phase phase, OpPassManager &passes);
   llvm::Error addTextual(StringRef pipeline, OpPassManager &passes);
   void nameModel();
+  llvm::Error writeText(StringRef path, StringRef text);
   llvm::Error writeMLIR();
   llvm::Error emit();
 
@@ -279,15 +280,28 @@ llvm::Error Driver::import() {
   auto imported = importONNX(options.input, importOptions, &context, problems);
   for (const Problems::Group &group : llvm::concat<const Problems::Group>(problems.getErrors(), problems.getWarnings()))
     report.problems.push_back(group.kind + ": " + group.subject);
-  if (failed(imported) || !problems.getWarnings().empty()) {
-    std::string text;
-    llvm::raw_string_ostream os(text);
-    problems.print(os);
-    if (failed(imported))
-      return fail(StringRef(text).trim());
-    llvm::errs() << options.input << ": warning: " << StringRef(text).trim() << "\n";
+  if (!options.importReport.empty())
+    if (llvm::Error error = writeText(options.importReport, llvm::formatv("{0:2}", problems.toJSON()).str() + "\n"))
+      return error;
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  problems.print(os);
+  if (failed(imported)) {
+    StringRef message = StringRef(text).trim();
+    message.consume_front(options.input + ": error: ");
+    return fail(message);
   }
+  llvm::errs() << text;
   module = std::move(*imported);
+  return llvm::Error::success();
+}
+
+llvm::Error Driver::writeText(StringRef path, StringRef text) {
+  std::error_code ec;
+  llvm::raw_fd_ostream os(path, ec);
+  if (ec)
+    return fail("cannot write '" + path + "': " + ec.message());
+  os << text;
   return llvm::Error::success();
 }
 
@@ -449,6 +463,8 @@ llvm::Error Driver::emit() {
 }
 
 llvm::Error Driver::run() {
+  report.model = options.input;
+  report.recipe = options.recipe;
   auto resolved = resolveOutput(options);
   if (!resolved)
     return fail(llvm::toString(resolved.takeError()));
@@ -471,8 +487,6 @@ llvm::Error Driver::run() {
   if (!parsed)
     return fail(llvm::toString(parsed.takeError()));
   recipes = std::move(*parsed);
-  report.model = options.input;
-  report.recipe = options.recipe;
   report.target = target->triple + ", " + target->cpu;
   if (!llvm::sys::fs::exists(options.input))
     return fail("there is no such file");

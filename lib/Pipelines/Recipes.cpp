@@ -87,7 +87,7 @@ static llvm::Expected<std::string> checkValue(const RecipeOption &option, String
     return wrong("'true' or 'false'");
   case RecipeOption::Pattern: {
     std::string error;
-    if (!llvm::Regex(value).isValid(error))
+    if (!value.empty() && !llvm::Regex(value).isValid(error))
       return wrong("a regular expression (" + error + ")");
     if (value.contains('"') && value.contains('\''))
       return wrong("an expression without both kinds of quotes");
@@ -196,7 +196,7 @@ llvm::Expected<std::vector<RecipeUse>> mlir::quanta::parseRecipes(StringRef text
   if (text.trim().empty())
     return std::vector<RecipeUse>();
   std::string error;
-  if (!llvm::Regex(keep).isValid(error))
+  if (!keep.empty() && !llvm::Regex(keep).isValid(error))
     return userError("--keep '" + keep + "' is not a regular expression: " + error);
   auto uses = RecipeParser(text).parse();
   if (!uses || keep.empty())

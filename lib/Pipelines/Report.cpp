@@ -90,6 +90,8 @@ void Report::addLayers(ModuleOp module, ArrayRef<std::string> keep) {
     layer.kept = isKept(layer.name) || isKept(weightName);
     if (auto note = op->getAttrOfType<StringAttr>("quanta.note"))
       layer.note = note.str();
+    if (auto error = op->getAttrOfType<FloatAttr>("quanta.weight_error"))
+      layer.errorWeight = error.getValueAsDouble();
     if (!layer.kept && counted.insert(constant).second) {
       eligibleBits += bits;
       eligibleCount += count;
@@ -121,6 +123,7 @@ llvm::json::Value Report::toJSON() const {
                              {"encoding", layer.encoding},
                              {"act", layer.act},
                              {"bits_per_weight", layer.bitsPerWeight},
+                             {"error_weight", orNull(layer.errorWeight)},
                              {"error_calibration", orNull(layer.errorCalibration)},
                              {"error_held_out", orNull(layer.errorHeldOut)},
                              {"time_s", orNull(layer.seconds)}};

@@ -104,9 +104,9 @@ struct QuantizeWeights : public mlir::quanta::impl::QuantizeWeightsBase<Quantize
       return signalPassFailure();
     }
     llvm::Regex onlyPattern(only), keepPattern(keep);
-    for (auto [option, pattern] : {std::pair("only", &onlyPattern), std::pair("keep", &keepPattern)}) {
-      std::string error;
-      if (!pattern->isValid(error)) {
+    for (auto [option, text, pattern] : {std::tuple("only", &only, &onlyPattern), std::tuple("keep", &keep, &keepPattern)}) {
+      std::string error; // an empty pattern is not valid, and selects nothing
+      if (!text->empty() && !pattern->isValid(error)) {
         getOperation().emitError() << "option '" << option << "' is not a regular expression: " << error;
         return signalPassFailure();
       }
