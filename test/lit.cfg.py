@@ -1,6 +1,7 @@
 # Runs under lit; the site configuration (or `-D tools=DIR`) says where the tools are.
 import os
 import platform
+import subprocess
 
 import lit.formats
 
@@ -26,5 +27,9 @@ config.environment["PYTHONPATH"] = os.environ.get("PYTHONPATH", "")
 
 if os.path.isdir(os.path.join(models, "dev")):
     config.available_features.add("models")
+if subprocess.run([python, "-c", "import onnx, numpy"], stderr=subprocess.DEVNULL).returncode == 0:
+    config.available_features.add("onnx")
+if subprocess.run([python, "-c", "import onnxruntime"], stderr=subprocess.DEVNULL).returncode == 0:
+    config.available_features.add("onnxruntime")
 if platform.machine() == "x86_64":
     config.available_features.add("x86_64")
