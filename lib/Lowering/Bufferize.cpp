@@ -1,11 +1,10 @@
-//===- Bufferize.cpp - Tensors to buffers, and when buffers end ---------------------------------------------------===//
+//===- Bufferize.cpp - Tensors to buffers, and when buffers end --------------------------------------------------===//
 //
 // Deallocation is static: a buffer is freed behind its last use in the block that allocates it. The upstream ownership
-// pipeline would add run-time flags for loop-carried buffers, which models rarely have; what escapes is taken back by the
-// runtime when the run ends.
+// pipeline would add run-time flags for loop-carried buffers, which models rarely have; what escapes is taken back by
+// the runtime when the run ends.
 //
-//===----------------------------------------------------------------------------------------------------------------===//
-#include "quanta/Lowering/Passes.h"
+//===-------------------------------------------------------------------------------------------------------------===//
 #include "mlir/Dialect/Arith/Transforms/BufferizableOpInterfaceImpl.h"
 #include "mlir/Dialect/Bufferization/IR/DstBufferizableOpInterfaceImpl.h"
 #include "mlir/Dialect/Bufferization/Transforms/BufferViewFlowAnalysis.h"
@@ -20,6 +19,7 @@
 #include "mlir/Dialect/Tensor/IR/TensorInferTypeOpInterfaceImpl.h"
 #include "mlir/Dialect/Tensor/Transforms/BufferizableOpInterfaceImpl.h"
 #include "mlir/Dialect/Tensor/Transforms/SubsetInsertionOpInterfaceImpl.h"
+#include "quanta/Lowering/Passes.h"
 
 namespace mlir::quanta {
 #define GEN_PASS_DEF_BUFFERIZE
@@ -32,7 +32,7 @@ using namespace mlir;
 using namespace mlir::quanta;
 using namespace mlir::bufferization;
 
-//===- Kernels --------------------------------------------------------------------------------------------------------===//
+//===- Kernels ---------------------------------------------------------------------------------------------------===//
 
 static Value allocLike(OpBuilder &b, Location loc, Value buffer) {
   auto type = cast<MemRefType>(buffer.getType());
@@ -104,9 +104,8 @@ struct KernelBufferization : DstBufferizableOpInterfaceExternalModel<KernelBuffe
 } // namespace
 
 void mlir::quanta::registerLoweringInterfaces(DialectRegistry &registry) {
-  registry.addExtension(+[](MLIRContext *context, QuantaDialect *) {
-    KernelOp::attachInterface<KernelBufferization>(*context);
-  });
+  registry.addExtension(
+      +[](MLIRContext *context, QuantaDialect *) { KernelOp::attachInterface<KernelBufferization>(*context); });
   arith::registerBufferizableOpInterfaceExternalModels(registry);
   cf::registerBufferizableOpInterfaceExternalModels(registry);
   bufferization::func_ext::registerBufferizableOpInterfaceExternalModels(registry);
@@ -118,7 +117,7 @@ void mlir::quanta::registerLoweringInterfaces(DialectRegistry &registry) {
   tensor::registerSubsetOpInterfaceExternalModels(registry);
 }
 
-//===- Bufferization --------------------------------------------------------------------------------------------------===//
+//===- Bufferization ---------------------------------------------------------------------------------------------===//
 
 Value mlir::quanta::getWholeAllocation(Value buffer) {
   while (Operation *op = buffer.getDefiningOp()) {
@@ -201,7 +200,8 @@ struct FreeBuffers : quanta::impl::FreeBuffersBase<FreeBuffers> {
       bool escapes = false;
       for (Value view : views.resolve(alloc)) {
         // A region's result may show this buffer or another one.
-        escapes |= !block->findAncestorOpInBlock(*view.getParentBlock()->getParentOp()) && view.getParentBlock() != block;
+        escapes |=
+            !block->findAncestorOpInBlock(*view.getParentBlock()->getParentOp()) && view.getParentBlock() != block;
         Operation *definition = view.getDefiningOp();
         escapes |= definition && definition->getNumRegions();
         for (Operation *user : view.getUsers()) {

@@ -1,6 +1,6 @@
-//===- ConstantsToWeights.cpp - Constant tensors become module-level weights --------------------------------------===//
-#include "quanta/Lowering/Passes.h"
+//===- ConstantsToWeights.cpp - Constant tensors become module-level weights -------------------------------------===//
 #include "mlir/IR/DialectResourceBlobManager.h"
+#include "quanta/Lowering/Passes.h"
 
 namespace mlir::quanta {
 #define GEN_PASS_DEF_CONSTANTSTOWEIGHTS

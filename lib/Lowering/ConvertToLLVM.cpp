@@ -1,14 +1,14 @@
-//===- ConvertToLLVM.cpp - The entry function, runtime calls and the LLVM dialect ---------------------------------===//
-#include "quanta/Lowering/Passes.h"
-#include "mlir/Conversion/Passes.h"
+//===- ConvertToLLVM.cpp - The entry function, runtime calls and the LLVM dialect --------------------------------===//
 #include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
+#include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
 #include "mlir/Dialect/LLVMIR/FunctionCallUtils.h"
 #include "mlir/Dialect/Math/Transforms/Passes.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "mlir/Transforms/Passes.h"
+#include "quanta/Lowering/Passes.h"
 #include "llvm/Support/xxhash.h"
 
 namespace mlir::quanta {
@@ -44,7 +44,8 @@ public:
     return UnrealizedConversionCastOp::create(builder, loc, type, descriptor).getResult(0);
   }
   Value toDescriptor(OpBuilder &builder, Location loc, Value memref) {
-    return UnrealizedConversionCastOp::create(builder, loc, converter.convertType(memref.getType()), memref).getResult(0);
+    return UnrealizedConversionCastOp::create(builder, loc, converter.convertType(memref.getType()), memref)
+        .getResult(0);
   }
   /// A contiguous memref at `data`; `sizes` are the i64 values of the dynamic dimensions.
   Value makeMemRef(OpBuilder &builder, Location loc, MemRefType type, Value data, ArrayRef<Value> sizes) {
@@ -71,7 +72,7 @@ public:
   llvm::StringMap<LLVM::LLVMFuncOp> declared;
 };
 
-//===- Allocation, weights, assertions --------------------------------------------------------------------------------===//
+//===- Allocation, weights, assertions ---------------------------------------------------------------------------===//
 
 LogicalResult lowerRuntimeOps(Runtime &runtime, func::FuncOp function, const DenseMap<StringAttr, int64_t> &offsets) {
   SmallVector<Operation *> ops;
@@ -147,7 +148,7 @@ void hoistStackBuffers(ModuleOp module) {
     op->moveBefore(&op->getParentOfType<FunctionOpInterface>().getFunctionBody().front().front());
 }
 
-//===- Entry and model description ------------------------------------------------------------------------------------===//
+//===- Entry and model description -------------------------------------------------------------------------------===//
 
 std::string typeName(Type type) {
   if (type.isInteger(1))
@@ -204,11 +205,11 @@ void describeModel(ModuleOp module, func::FuncOp main) {
   SmallVector<StringRef> symbols;
   ArrayAttr inputs = describePorts(main, main.getArgumentTypes().drop_front(), "input", "quanta.dims", symbols, true);
   ArrayAttr outputs = describePorts(main, main.getResultTypes(), "output", "quanta.output_dims", symbols, false);
-  module->setAttr("quanta.model",
-                  b.getDictionaryAttr({b.getNamedAttr("name", text("quanta.name", "model")),
-                                       b.getNamedAttr("recipe", text("quanta.recipe", "")),
-                                       b.getNamedAttr("inputs", inputs), b.getNamedAttr("outputs", outputs),
-                                       b.getNamedAttr("symbols", b.getStrArrayAttr(symbols))}));
+  module->setAttr(
+      "quanta.model",
+      b.getDictionaryAttr({b.getNamedAttr("name", text("quanta.name", "model")),
+                           b.getNamedAttr("recipe", text("quanta.recipe", "")), b.getNamedAttr("inputs", inputs),
+                           b.getNamedAttr("outputs", outputs), b.getNamedAttr("symbols", b.getStrArrayAttr(symbols))}));
 }
 
 /// @main(rt, memrefs) -> memrefs becomes @quanta_entry(rt) -> i32.
@@ -263,7 +264,7 @@ LogicalResult makeEntry(Runtime &runtime, func::FuncOp main) {
   return success();
 }
 
-//===- Pass -----------------------------------------------------------------------------------------------------------===//
+//===- Pass ------------------------------------------------------------------------------------------------------===//
 
 struct ConvertToLLVM : quanta::impl::ConvertToLLVMBase<ConvertToLLVM> {
   void getDependentDialects(DialectRegistry &registry) const override {
@@ -301,7 +302,8 @@ struct ConvertToLLVM : quanta::impl::ConvertToLLVMBase<ConvertToLLVM> {
   LogicalResult expandMath() {
     RewritePatternSet patterns(&getContext());
     auto approximated = [](StringRef name) {
-      return llvm::is_contained({"math.exp", "math.log", "math.erf", "math.tanh", "math.log1p", "math.expm1", "math.log2"}, name);
+      return llvm::is_contained(
+          {"math.exp", "math.log", "math.erf", "math.tanh", "math.log1p", "math.expm1", "math.log2"}, name);
     };
     populateMathF32ExpansionPatterns(patterns, [](StringRef) { return true; });
     populateMathPolynomialApproximationPatterns(patterns, approximated);

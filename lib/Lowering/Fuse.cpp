@@ -1,9 +1,9 @@
-//===- Fuse.cpp - Tensor ops into linalg, elementwise chains into single ops --------------------------------------===//
-#include "quanta/Lowering/Passes.h"
+//===- Fuse.cpp - Tensor ops into linalg, elementwise chains into single ops -------------------------------------===//
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
 #include "mlir/Dialect/MemRef/Transforms/Transforms.h"
 #include "mlir/Dialect/Tensor/Transforms/Transforms.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+#include "quanta/Lowering/Passes.h"
 
 namespace mlir::quanta {
 #define GEN_PASS_DEF_FUSELINALG

@@ -1,16 +1,16 @@
-//===- LinalgToLoops.cpp - Loops with explicit vectors for linalg on buffers --------------------------------------===//
+//===- LinalgToLoops.cpp - Loops with explicit vectors for linalg on buffers -------------------------------------===//
 //
-// One linalg op becomes: (parallel tasks) x (loops over parallel dimensions) x (one loop over vectors of the dimension that
-// makes most accesses contiguous) x (reduction loops). The body is cloned once with vectors and once for the tail. Values
-// that do not depend on the vector dimension stay scalars until a vector op needs them.
+// One linalg op becomes: (parallel tasks) x (loops over parallel dimensions) x (one loop over vectors of the dimension
+// that makes most accesses contiguous) x (reduction loops). The body is cloned once with vectors and once for the tail.
+// Values that do not depend on the vector dimension stay scalars until a vector op needs them.
 //
-//===----------------------------------------------------------------------------------------------------------------===//
-#include "quanta/Lowering/Passes.h"
+//===-------------------------------------------------------------------------------------------------------------===//
 #include "mlir/Analysis/SliceAnalysis.h"
 #include "mlir/Dialect/Affine/Utils.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "quanta/Lowering/Passes.h"
 
 namespace mlir::quanta {
 #define GEN_PASS_DEF_LINALGTOLOOPS
@@ -24,8 +24,8 @@ namespace {
 /// Element-operations that make a task worth handing to another thread (some 5 us).
 constexpr int64_t kTaskWork = 32768;
 
-/// Columns of a transposition done for one vector of rows: their cache lines stay in L1 meanwhile. 1024 x 1024 floats take
-/// 6.4 ns an element without it.
+/// Columns of a transposition done for one vector of rows: their cache lines stay in L1 meanwhile. 1024 x 1024 floats
+/// take 6.4 ns an element without it.
 constexpr int64_t kTransposeTile = 64;
 
 /// How an operand's address changes with the vector dimension.
@@ -112,7 +112,8 @@ public:
   }
 
 private:
-  //===- Analysis -----------------------------------------------------------------------------------------------------===//
+  //===- Analysis
+  //-----------------------------------------------------------------------------------------------------===//
   void collect();
   void collapse();
   void findExtents();
@@ -120,17 +121,16 @@ private:
   Access classify(const Operand &operand, unsigned dim) const;
   std::optional<double> cost(int dim, bool &scalarTail) const;
   bool hardwareGather(Type element) const {
-    return vectorBits >= 256 && element.isIntOrFloat() && llvm::is_contained({32u, 64u}, element.getIntOrFloatBitWidth());
+    return vectorBits >= 256 && element.isIntOrFloat() &&
+           llvm::is_contained({32u, 64u}, element.getIntOrFloatBitWidth());
   }
   bool matchReductions();
 
-  //===- Emission -----------------------------------------------------------------------------------------------------===//
+  //===- Emission
+  //-----------------------------------------------------------------------------------------------------===//
   using LoopBody = function_ref<SmallVector<Value>(ValueRange)>;
   Value index(int64_t value) { return arith::ConstantIndexOp::create(b, loc, value); }
-  template <typename Op>
-  Value make(Value lhs, Value rhs) {
-    return b.createOrFold<Op>(loc, lhs, rhs);
-  }
+  template <typename Op> Value make(Value lhs, Value rhs) { return b.createOrFold<Op>(loc, lhs, rhs); }
   SmallVector<Value> forLoop(unsigned dim, Value lo, Value hi, int64_t step, ValueRange inits, LoopBody body);
   SmallVector<Value> forDims(ArrayRef<unsigned> dims, ValueRange inits, LoopBody body);
   void emit();
@@ -161,9 +161,9 @@ private:
   unsigned numDims;
   SmallVector<Operand> operands;
   unsigned numInputs = 0;
-  SmallVector<bool> reduction;   ///< per dimension
-  SmallVector<unsigned> newDim;  ///< of a dimension of `op`
-  SmallVector<int64_t> extent;   ///< or kDynamic
+  SmallVector<bool> reduction;  ///< per dimension
+  SmallVector<unsigned> newDim; ///< of a dimension of `op`
+  SmallVector<int64_t> extent;  ///< or kDynamic
   SmallVector<Value> extentValue;
   bool hasReduction = false, carries = false, effects = false;
   int vectorDim = -1;
@@ -181,7 +181,7 @@ private:
 };
 } // namespace
 
-//===- Analysis -------------------------------------------------------------------------------------------------------===//
+//===- Analysis --------------------------------------------------------------------------------------------------===//
 
 void Emitter::collect() {
   SmallVector<AffineMap> maps = op.getIndexingMapsArray();
@@ -218,7 +218,8 @@ void Emitter::collapse() {
 
   SmallVector<bool> newReduction;
   for (unsigned dim = 0; dim < numDims; ++dim) {
-    bool merge = dim > 0 && reduction[dim] == reduction[dim - 1] && !indexed.contains(dim) && !indexed.contains(dim - 1) &&
+    bool merge = dim > 0 && reduction[dim] == reduction[dim - 1] && !indexed.contains(dim) &&
+                 !indexed.contains(dim - 1) &&
                  llvm::all_of(operands, [&](const Operand &operand) { return adjacent(operand, dim - 1); });
     if (!merge)
       newReduction.push_back(reduction[dim]);
@@ -271,7 +272,8 @@ void Emitter::findExtents() {
   }
   hasReduction = llvm::is_contained(reduction, true);
   carries = hasReduction && llvm::all_of(ArrayRef(operands).drop_front(numInputs), [&](const Operand &out) {
-              return llvm::none_of(llvm::seq(numDims), [&](unsigned d) { return reduction[d] && out.map.isFunctionOfDim(d); });
+              return llvm::none_of(llvm::seq(numDims),
+                                   [&](unsigned d) { return reduction[d] && out.map.isFunctionOfDim(d); });
             });
 }
 
@@ -334,9 +336,10 @@ std::optional<double> Emitter::cost(int dim, bool &needsScalarTail) const {
                           : llvm::any_of(bodyOp.getOperands(), [&](Value v) { return varying.contains(v); });
     if (!varies && vector && !bodyOp.getNumRegions())
       continue;
-    double work = isa<math::MathDialect>(bodyOp.getDialect()) && !isa<math::FmaOp, math::AbsFOp, math::SqrtOp>(bodyOp) ? 10
-                  : isa<arith::ConstantOp>(bodyOp)                                                                   ? 0
-                                                                                                                     : 1;
+    double work = isa<math::MathDialect>(bodyOp.getDialect()) && !isa<math::FmaOp, math::AbsFOp, math::SqrtOp>(bodyOp)
+                      ? 10
+                  : isa<arith::ConstantOp>(bodyOp) ? 0
+                                                   : 1;
     if (vector) {
       varying.insert(bodyOp.getResults().begin(), bodyOp.getResults().end());
       auto load = dyn_cast<memref::LoadOp>(bodyOp);
@@ -429,7 +432,7 @@ void Emitter::planTransposition() {
   extent[innerDim] = kTransposeTile;
 }
 
-//===- Loops ----------------------------------------------------------------------------------------------------------===//
+//===- Loops -----------------------------------------------------------------------------------------------------===//
 
 SmallVector<Value> Emitter::forLoop(unsigned dim, Value lo, Value hi, int64_t step, ValueRange inits, LoopBody body) {
   auto constLo = getConstantIntValue(lo), constHi = getConstantIntValue(hi);
@@ -472,7 +475,8 @@ void Emitter::emit() {
     total = ShapedType::isDynamic(size) ? std::numeric_limits<double>::infinity() : total * size;
   bool serial = effects || total < 2 * kTaskWork || op->getParentOfType<scf::ParallelOp>();
 
-  // A task is a range of rows, a row being one combination of the first dimensions, or else a range of the vector dimension.
+  // A task is a range of rows, a row being one combination of the first dimensions, or else a range of the vector
+  // dimension.
   SmallVector<unsigned> rowDims;
   double rows = 1;
   if (!serial)
@@ -619,8 +623,8 @@ void Emitter::emitElement() {
   storeAll(llvm::map_to_vector(totals, [&](Value v) { return Lane{vectors ? Lane::Vector : Lane::Uniform, v}; }));
 }
 
-/// Partial results in lanes, which are combined after the loops. The scalars carried beside them start from the outputs and
-/// take the tail when it is scalar.
+/// Partial results in lanes, which are combined after the loops. The scalars carried beside them start from the outputs
+/// and take the tail when it is scalar.
 void Emitter::emitReductionLanes() {
   SmallVector<unsigned> others, all;
   for (unsigned dim = 0; dim < numDims; ++dim)
@@ -633,8 +637,8 @@ void Emitter::emitReductionLanes() {
   SmallVector<Value> inits;
   for (Operation *combiner : combiners) {
     auto type = vectorType(combiner->getResult(0).getType());
-    inits.push_back(
-        arith::ConstantOp::create(b, loc, DenseElementsAttr::get(type, Attribute(*arith::getNeutralElement(combiner)))));
+    inits.push_back(arith::ConstantOp::create(
+        b, loc, DenseElementsAttr::get(type, Attribute(*arith::getNeutralElement(combiner)))));
   }
   vectors = false;
   for (unsigned i = numInputs; i < operands.size(); ++i)
@@ -678,7 +682,7 @@ void Emitter::emitReductionLanes() {
   }
 }
 
-//===- Accesses -------------------------------------------------------------------------------------------------------===//
+//===- Accesses --------------------------------------------------------------------------------------------------===//
 
 SmallVector<Value> Emitter::indices(const Operand &operand) {
   return llvm::map_to_vector(operand.map.getResults(),
@@ -777,7 +781,7 @@ void Emitter::store(unsigned i, Lane lane) {
     vector::StoreOp::create(b, loc, toVector(lane), operand.value, at);
 }
 
-//===- Body -----------------------------------------------------------------------------------------------------------===//
+//===- Body ------------------------------------------------------------------------------------------------------===//
 
 SmallVector<Lane> Emitter::emitBody(ValueRange carried) {
   IRMapping scalars;
@@ -870,7 +874,7 @@ Lane Emitter::emitOp(Operation *bodyOp, IRMapping &scalars, DenseMap<Value, Lane
   return {Lane::Vector, b.create(state)->getResult(0)};
 }
 
-//===- Pass -----------------------------------------------------------------------------------------------------------===//
+//===- Pass ------------------------------------------------------------------------------------------------------===//
 
 namespace {
 struct LinalgToLoops : quanta::impl::LinalgToLoopsBase<LinalgToLoops> {

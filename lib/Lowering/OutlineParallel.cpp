@@ -1,16 +1,16 @@
-//===- OutlineParallel.cpp - Parallel loops become functions run by the pool --------------------------------------===//
+//===- OutlineParallel.cpp - Parallel loops become functions run by the pool -------------------------------------===//
 //
-// The outlined function has the runtime's signature at once, void(arg, begin, end), so no trampoline is needed: captures are
-// loaded from the struct at its start. Of a memref only what its type does not say is captured, so that static sizes stay
-// constants for the optimizer.
+// The outlined function has the runtime's signature at once, void(arg, begin, end), so no trampoline is needed:
+// captures are loaded from the struct at its start. Of a memref only what its type does not say is captured, so that
+// static sizes stay constants for the optimizer.
 //
-//===----------------------------------------------------------------------------------------------------------------===//
-#include "quanta/Lowering/Passes.h"
+//===-------------------------------------------------------------------------------------------------------------===//
 #include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
 #include "mlir/Dialect/LLVMIR/FunctionCallUtils.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Transforms/RegionUtils.h"
+#include "quanta/Lowering/Passes.h"
 
 namespace mlir::quanta {
 #define GEN_PASS_DEF_OUTLINEPARALLEL
@@ -203,7 +203,8 @@ struct OutlineParallel : quanta::impl::OutlineParallelBase<OutlineParallel> {
       frame = LLVM::AllocaOp::create(b, loc, pointer, frameType, one, 64);
     }
     for (auto [i, part] : llvm::enumerate(parts)) {
-      Value field = LLVM::GEPOp::create(b, loc, pointer, frameType, frame, ArrayRef<LLVM::GEPArg>{0, static_cast<int32_t>(i)});
+      Value field =
+          LLVM::GEPOp::create(b, loc, pointer, frameType, frame, ArrayRef<LLVM::GEPArg>{0, static_cast<int32_t>(i)});
       LLVM::StoreOp::create(b, loc, part, field);
     }
     OpBuilder top = OpBuilder::atBlockEnd(cast<ModuleOp>(symbols.getOp()).getBody());

@@ -1,9 +1,9 @@
-//===- Pipeline.cpp - The order of the lowering passes ------------------------------------------------------------===//
-#include "quanta/Lowering/Passes.h"
-#include "mlir/Dialect/Bufferization/Transforms/Passes.h"
+//===- Pipeline.cpp - The order of the lowering passes -----------------------------------------------------------===//
 #include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/Bufferization/Transforms/Passes.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
+#include "quanta/Lowering/Passes.h"
 
 using namespace mlir;
 using namespace mlir::quanta;
@@ -25,7 +25,8 @@ void mlir::quanta::buildLoweringPipeline(OpPassManager &pm, const LoweringOption
 
   // Buffers.
   pm.addPass(createBufferize());
-  addCleanup(pm);
+  pm.addPass(createCSEPass()); // equal views of a buffer first: only then are copies onto themselves seen
+  pm.addPass(createCanonicalizerPass());
   bufferization::PromoteBuffersToStackPassOptions stack;
   stack.maxAllocSizeInBytes = 256;
   stack.maxRankOfAllocatedMemRef = 0;

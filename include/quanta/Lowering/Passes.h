@@ -1,8 +1,7 @@
-//===- Passes.h - From tensors to the LLVM dialect ------------------------------------------------------------------===//
+//===- Passes.h - From tensors to the LLVM dialect ---------------------------------------------------------------===//
 #ifndef QUANTA_LOWERING_PASSES_H
 #define QUANTA_LOWERING_PASSES_H
 
-#include "quanta/Dialect/IR/Quanta.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
@@ -17,6 +16,7 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Pass/Pass.h"
 #include "mlir/Pass/PassManager.h"
+#include "quanta/Dialect/IR/Quanta.h"
 #include "llvm/ADT/DenseMap.h"
 #include <functional>
 

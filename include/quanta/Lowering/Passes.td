@@ -1,4 +1,4 @@
-//===- Passes.td - Passes of lib/Lowering ---------------------------------------------------------------*- tablegen -*-===//
+//===- Passes.td - Passes of lib/Lowering ---------------------------------------------------------*- tablegen -*-===//
 #ifndef QUANTA_LOWERING_PASSES_TD
 #define QUANTA_LOWERING_PASSES_TD
 
@@ -15,11 +15,12 @@ def ObserveToOutputs : Pass<"quanta-observe-to-outputs", "ModuleOp"> {
 def FuseLinalg : Pass<"quanta-fuse", "func::FuncOp"> {
   let summary = "bring tensor ops into linalg and fuse elementwise chains";
   let description = [{
-    Decomposes `tensor.concat` and `tensor.pad` into slices, generalises named linalg ops except `fill`, folds splats and
-    fills into the ops that read them, and fuses an elementwise op into its only user. A producer that would be recomputed
-    because its user broadcasts it is fused only when it costs next to nothing.
+    Decomposes `tensor.concat` and `tensor.pad` into slices, generalises named linalg ops except `fill`, folds splats
+    and fills into the ops that read them, and fuses an elementwise op into its only user. A producer that would be
+    recomputed because its user broadcasts it is fused only when it costs next to nothing.
   }];
-  let dependentDialects = ["linalg::LinalgDialect", "tensor::TensorDialect", "affine::AffineDialect", "scf::SCFDialect"];
+  let dependentDialects = ["affine::AffineDialect", "linalg::LinalgDialect", "scf::SCFDialect",
+                           "tensor::TensorDialect"];
 }
 
 def ConstantsToWeights : Pass<"quanta-constants-to-weights", "ModuleOp"> {
@@ -44,9 +45,9 @@ def Bufferize : Pass<"quanta-bufferize", "ModuleOp"> {
   let summary = "turn tensors into buffers";
   let description = [{
     One-shot bufferization over function boundaries with contiguous arguments and results. Kernels get contiguous inputs
-    and outputs (a copy is made of a strided one) unless their configuration has the unit attribute `strided_ok`; a kernel
-    overwrites its outputs unless it has `reads_outputs`. Afterwards every result of `@main` is a buffer of its own,
-    allocated in `@main`, so that the runtime can take it over.
+    and outputs (a copy is made of a strided one) unless their configuration has the unit attribute `strided_ok`; a
+    kernel overwrites its outputs unless it has `reads_outputs`. Afterwards every result of `@main` is a buffer of its
+    own, allocated in `@main`, so that the runtime can take it over.
   }];
   let dependentDialects = ["bufferization::BufferizationDialect", "memref::MemRefDialect"];
 }
@@ -54,8 +55,8 @@ def Bufferize : Pass<"quanta-bufferize", "ModuleOp"> {
 def FreeBuffers : Pass<"quanta-free-buffers", "func::FuncOp"> {
   let summary = "free buffers after their last use";
   let description = [{
-    Inserts `memref.dealloc` behind the last use of an allocation and its views, in the block of the allocation. A buffer
-    that leaves its block is not freed: the runtime takes back what is left when a run ends.
+    Inserts `memref.dealloc` behind the last use of an allocation and its views, in the block of the allocation. A
+    buffer that leaves its block is not freed: the runtime takes back what is left when a run ends.
   }];
   let dependentDialects = ["memref::MemRefDialect"];
 }
@@ -63,24 +64,24 @@ def FreeBuffers : Pass<"quanta-free-buffers", "func::FuncOp"> {
 def LinalgToLoops : Pass<"quanta-linalg-to-loops"> {
   let summary = "turn linalg ops and copies on buffers into vector loops";
   let description = [{
-    Dimensions that all operands walk contiguously become one. The dimension with the cheapest accesses becomes the vector
-    dimension, also when it is a reduction with a known combiner (partial results in lanes). With 512-bit vectors the
-    remainder is a masked vector, otherwise a scalar loop. Large ops become `scf.parallel` over tasks of about 32 k element
-    operations, whose boundaries do not depend on the number of threads.
+    Dimensions that all operands walk contiguously become one. The dimension with the cheapest accesses becomes the
+    vector dimension, also when it is a reduction with a known combiner (partial results in lanes). With 512-bit vectors
+    the remainder is a masked vector, otherwise a scalar loop. Large ops become `scf.parallel` over tasks of about 32 k
+    element operations, whose boundaries do not depend on the number of threads.
   }];
   let options = [Option<"vectorBits", "vector-bits", "unsigned", "512", "Width of vectors: 128, 256 or 512">];
-  let dependentDialects = ["affine::AffineDialect", "arith::ArithDialect", "linalg::LinalgDialect", "memref::MemRefDialect",
-                           "scf::SCFDialect", "vector::VectorDialect"];
+  let dependentDialects = ["affine::AffineDialect", "arith::ArithDialect", "linalg::LinalgDialect",
+                           "memref::MemRefDialect", "scf::SCFDialect", "vector::VectorDialect"];
 }
 
 def OutlineParallel : Pass<"quanta-outline-parallel", "ModuleOp"> {
   let summary = "run scf.parallel loops on the runtime's threads";
   let description = [{
-    Adds the runtime handle as first argument to every function that allocates, launches, fails or reads weights, and
-    to their callers. A one-dimensional `scf.parallel` from 0 by steps of 1 without results becomes a call of
-    `quanta_rt_parallel`; its body moves to an `llvm.func` that runs a range of tasks. Captured values go through a struct
-    on the stack, constants are made again inside. The i64 attribute `quanta.grain` sets the least number of tasks for a
-    thread. Other parallel loops, and nested ones, are left to run sequentially.
+    Adds the runtime handle as first argument to every function that allocates, launches, fails or reads weights, and to
+    their callers. A one-dimensional `scf.parallel` from 0 by steps of 1 without results becomes a call of
+    `quanta_rt_parallel`; its body moves to an `llvm.func` that runs a range of tasks. Captured values go through a
+    struct on the stack, constants are made again inside. The i64 attribute `quanta.grain` sets the least number of
+    tasks for a thread. Other parallel loops, and nested ones, are left to run sequentially.
   }];
   let dependentDialects = ["func::FuncDialect", "LLVM::LLVMDialect", "scf::SCFDialect"];
 }
