@@ -618,7 +618,10 @@ Tensor ConvertContext::map(ArrayRef<Tensor> inputs, ArrayRef<AffineMap> maps, Ar
   SmallVector<AffineMap> operandMaps;
   for (auto [i, input] : llvm::enumerate(inputs)) {
     DenseElementsAttr splat;
-    if (matchPattern(input.value, m_Constant(&splat)) && splat.isSplat()) {
+    auto made = input.value.getDefiningOp<tensor::FromElementsOp>();
+    if (made && made.getElements().size() == 1) {
+      scalars[i] = made.getElements()[0];
+    } else if (matchPattern(input.value, m_Constant(&splat)) && splat.isSplat()) {
       scalars[i] = arith::ConstantOp::create(b, cast<TypedAttr>(splat.getSplatValue<Attribute>()));
     } else {
       operands.push_back(input.value);
@@ -714,10 +717,23 @@ Tensor ConvertContext::reshape(onnx::NodeOp op, Tensor input, ArrayRef<AffineExp
     return factorize(x) == factorize(y) || symbols().product(x) == symbols().product(y);
   };
   auto isOne = [](AffineExpr expr) { return isConstant(expr, 1); };
+  // If all but one of the sizes are the same, then so is that one: by a check when the model runs.
+  auto others = [&](ArrayRef<AffineExpr> exprs) {
+    return llvm::to_vector(llvm::make_filter_range(llvm::enumerate(exprs), [&](auto item) { return !isOne(item.value()); }));
+  };
+  if (auto olds = others(from), news = others(to); olds.size() == news.size()) {
+    auto differ = [](auto pair) { return std::get<0>(pair).value() != std::get<1>(pair).value(); };
+    auto pairs = llvm::zip(olds, news);
+    if (llvm::count_if(pairs, differ) == 1) {
+      auto [before, after] = *llvm::find_if(pairs, differ);
+      if (succeeded(requireEqual(op, before.value(), after.value(), "number of elements")))
+        input.dims[before.index()] = after.value();
+      from = input.dims;
+    }
+  }
   SmallVector<Group> groups;
   unsigned i = 0, j = 0;
   while (i < from.size() && j < to.size()) {
-    // A lone 1 against something else joins the next group rather than making one of 1s.
     std::optional<Group> found;
     unsigned limit = from.size() - i + to.size() - j;
     for (unsigned total = 2; total <= limit && !found; ++total)

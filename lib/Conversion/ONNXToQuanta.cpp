@@ -48,10 +48,7 @@ LogicalResult ConvertONNXToQuanta::convert(func::FuncOp function) {
   auto nodes = llvm::to_vector(entry.getOps<onnx::NodeOp>());
   if (nodes.empty() && !function->hasAttr("quanta.dims"))
     return success();
-  auto shapes = SymbolicShapes::compute(function);
-  if (failed(shapes))
-    return failure();
-  auto *terminator = entry.getTerminator();
+  Operation *terminator = entry.getTerminator();
 
   Builder builder(&getContext());
   auto setPortTypes = [&](StringRef name, TypeRange types) {
@@ -64,14 +61,16 @@ LogicalResult ConvertONNXToQuanta::convert(func::FuncOp function) {
   setPortTypes("quanta.output_types", function.getResultTypes());
 
   bool ok = true;
-  auto known = [&](Value value) { return shapes->get(value).elements.has_value(); };
   for (onnx::NodeOp node : nodes)
-    if (!llvm::all_of(node->getResults(), known) && !lookupConverter(node)) {
+    if (!lookupConverter(node)) {
       node.emitError() << "node " << getNodeName(node) << ": no conversion of operator " << node.getOpType() << " (schema "
                        << node.getSinceVersion() << (node.getDomain().empty() ? "" : " of ") << node.getDomain() << ")";
       ok = false;
     }
   if (!ok)
+    return failure();
+  auto shapes = SymbolicShapes::compute(function);
+  if (failed(shapes))
     return failure();
 
   unsigned arguments = entry.getNumArguments();
