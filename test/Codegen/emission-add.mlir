@@ -1,6 +1,7 @@
 // The smallest model: y = x + a + b, with weights stored as they are, as tiles and as packed codes. A C program links two
 // objects of it, shares a pool between them and looks at every kind of weight.
 
+// REQUIRES: x86_64
 // RUN: rm -rf %t && mkdir -p %t
 // RUN: quantc %s -o %t/first.o && quantc %s --name second -o %t/other.o
 // RUN: quantc %s -o %t/first.h && quantc %s -o %t/second.h
@@ -56,7 +57,12 @@
 // RUN: quantc %s --weights=large --name large -o %t/large.o && readelf -SW %t/large.o | FileCheck %s --check-prefix=LARGE
 // LARGE: .lrodata.quanta.large {{.*}} Al {{.*}} 64
 // RUN: quantc %s --weights=large --name first -o %t/first.o
-// RUN: cc -I%t %S/Inputs/two-models.c %t/first.o %t/other.o -o %t/two -lm -lpthread && %t/two | FileCheck %s --check-prefix=PROGRAM
+// RUN: cc -fuse-ld=lld -I%t %S/Inputs/two-models.c %t/first.o %t/other.o -o %t/two -lm -lpthread
+// RUN: %t/two | FileCheck %s --check-prefix=PROGRAM
+// RUN: readelf -rW %t/first.o | grep first_weights | FileCheck %s --check-prefix=RELOCATIONS
+// RELOCATIONS-NOT: PC32
+// RELOCATIONS: R_X86_64_64
+// RELOCATIONS-NOT: PC32
 // RUN: quantc %s --weights=file -o %t/apart && %t/apart --inputs %t/in.npz --weights %t/apart.weights
 // RUN: not %t/apart --inputs %t/in.npz 2>&1 | FileCheck %s --check-prefix=APART
 // APART: apart: error: model 'apart': its weights are in a file of their own

@@ -54,6 +54,8 @@ struct CommandLine : CleanSlate {
                                cl::value_desc("phase"), in};
   Opt<bool> dumpPassPipeline{"dump-pass-pipeline", cl::desc("print each phase's passes to standard error"), in};
   Opt<std::string> report{"report", cl::desc("what was done, as .json or .html"), cl::value_desc("file"), in};
+  Opt<std::string> importReport{"import-report", cl::desc("what is wrong with the model, with every name, as .json"),
+                                cl::value_desc("file"), in};
 };
 } // namespace
 
@@ -100,6 +102,7 @@ int main(int argc, char **argv) {
   options.weights = flags.weights;
   options.dumpPassPipeline = flags.dumpPassPipeline;
   options.report = flags.report;
+  options.importReport = flags.importReport;
   if (flags.optLevel > 3)
     return fail("-O" + Twine(flags.optLevel) + " does not exist; use -O0 to -O3");
   for (StringRef dim : flags.dims) {

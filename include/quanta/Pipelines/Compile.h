@@ -36,6 +36,8 @@ struct CompileOptions {
   bool dumpPassPipeline = false;
   /// .json or .html
   std::string report;
+  /// What the importer found, with every name, as .json.
+  std::string importReport;
 };
 
 /// Runs the phases. Errors name the model, what is wrong and the remedy; warnings go to standard error. A crash leaves the

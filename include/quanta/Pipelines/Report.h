@@ -18,6 +18,7 @@ struct Report {
     double bitsPerWeight = 0;
     std::string act = "f32";
     bool kept = false; ///< the user asked to leave it alone: not eligible
+    std::optional<double> errorWeight; ///< squared, relative to the weight
     std::optional<double> errorCalibration, errorHeldOut, seconds;
     std::string note; ///< why a recipe left it out
   };

@@ -144,7 +144,6 @@ public:
                     descType, {number(QUANTA_ABI), info, inputSymbols(), symbols(), number(model.symbols.size()), entry,
                                weights ? weights : llvm::ConstantPointerNull::get(ptr),
                                llvm::ConstantInt::get(i64, weightsBytes), llvm::ConstantInt::get(i64, weightsHash)}));
-    // Not a part of `desc`: the address of a field would do, but a table of its own keeps the symbol's size right.
     llvm::Constant *publicInfo = global("info", info);
 
     llvm::Function *create = forward("create", i32, {ptr, ptr}, {desc});
@@ -372,8 +371,7 @@ private:
   void write_impl(const char *data, size_t size) override {
     os.write(data, size);
     position += size;
-    // In pieces of the stream, not of the calls, the result would need a buffer of its own: combine per call, as calls
-    // depend on the contents only.
+    // One hash for each call: where the stream is cut depends on its contents alone.
     uint64_t parts[] = {hash, llvm::xxh3_64bits(ArrayRef<uint8_t>(reinterpret_cast<const uint8_t *>(data), size))};
     hash = llvm::xxh3_64bits(ArrayRef<uint8_t>(reinterpret_cast<const uint8_t *>(parts), sizeof parts));
   }
@@ -512,6 +510,9 @@ llvm::Expected<EmissionResult> mlir::quanta::emitModel(ModuleOp module, const Em
     weights = new llvm::GlobalVariable(*code, llvm::Type::getInt8Ty(context), /*isConstant=*/true,
                                        llvm::GlobalValue::ExternalLinkage, nullptr, name + "_weights");
     weights->setVisibility(llvm::GlobalValue::HiddenVisibility);
+    // Optimizations put the address into code, where it must not be a distance of 32 bits.
+    if ((*machine)->getTargetTriple().getArch() == llvm::Triple::x86_64)
+      weights->setCodeModel(llvm::CodeModel::Large);
   }
   interface.build(result.target, entry, weights, *weightsBytes, hash);
   if (llvm::Error error = linkBitcode(*code, quanta_rt_bitcode, quanta_rt_bitcode_size, "support runtime"))

@@ -28,7 +28,7 @@ static Expected<std::string> findLinker() {
 }
 
 /// Runs a program; what it says becomes the error.
-static Error run(StringRef program, ArrayRef<std::string> arguments, StringRef output) {
+static Error run(StringRef program, ArrayRef<std::string> arguments) {
   SmallString<128> messages;
   if (std::error_code ec = sys::fs::createTemporaryFile("quanta-link", "txt", messages))
     return userError("cannot make a temporary file: " + ec.message());
@@ -42,8 +42,8 @@ static Error run(StringRef program, ArrayRef<std::string> arguments, StringRef o
     return Error::success();
   if (auto text = MemoryBuffer::getFile(messages))
     failure += (*text)->getBuffer().rtrim();
-  return userError("cannot link '" + output + "': " + sys::path::filename(program) + " failed" +
-                   (failure.empty() ? " with code " + std::to_string(code) : ": " + failure));
+  return userError("linking failed: " + sys::path::filename(program) +
+                   (failure.empty() ? " returned " + std::to_string(code) : ": " + failure));
 }
 
 static Error runLinker(std::vector<std::string> arguments, ArrayRef<std::string> objects, StringRef output) {
@@ -52,7 +52,7 @@ static Error runLinker(std::vector<std::string> arguments, ArrayRef<std::string>
     return linker.takeError();
   arguments.insert(arguments.end(), {"--build-id=none", "-o", output.str()});
   arguments.insert(arguments.end(), objects.begin(), objects.end());
-  return run(*linker, arguments, output);
+  return run(*linker, arguments);
 }
 
 Error mlir::quanta::linkRelocatable(ArrayRef<std::string> objects, StringRef output) {
@@ -115,5 +115,5 @@ Error mlir::quanta::linkExecutable(ArrayRef<std::string> objects, StringRef outp
                      "(--emit=lib) and run it with quant-run");
   std::vector<std::string> arguments(objects.begin(), objects.end());
   arguments.insert(arguments.end(), {"-o", output.str(), "-lm", "-lpthread", "-Wl,--build-id=none"});
-  return run(compiler, arguments, output);
+  return run(compiler, arguments);
 }

@@ -1,0 +1,31 @@
+// A recipe is a pass pipeline; stopping and resuming gives the same; the report counts every stored bit.
+// RUN: quantc %s -o %t.mlir --recipe 'rtn{bits=3 group=16 keep="b.*" only=w}' --keep 'c{1,2}' --dump-pass-pipeline 2>&1 \
+// RUN:   | FileCheck %s --check-prefix=PIPELINE
+// PIPELINE: // quantize
+// PIPELINE: quanta-quantize-weights{bits=3 group=16 head=false keep={{.*}}(b.*)|(c{1,2}){{.*}} method=rtn only=w zero=point}
+// RUN: quantc %s -o - --emit=quant-ir --recipe 'rtn{bits=4 group=32},int8' --report %t.json | FileCheck %s
+// CHECK: quanta.constant
+// CHECK: quanta.linear
+// RUN: FileCheck %s --check-prefix=REPORT < %t.json
+// 64·64 codes of 4 bits, and for each of 128 groups a scale of 16 and a zero point of 4 bits: 4.625 bits a weight.
+// REPORT: "bits_per_weight": 4.625
+// REPORT: "encoding": "#quanta.uniform<bits = 4, group = 32, zero = point>"
+// REPORT: "shape": [
+// REPORT-NEXT: 64
+// RUN: quantc %s -o %t.html.mlir --recipe rtn --report %t.html && FileCheck %s --check-prefix=HTML < %t.html
+// HTML: <svg
+
+// RUN: quantc %s -o %t.mlirbc --recipe 'rtn{sym}' && quantc %t.mlirbc -o %t.1.o --name m --compile-from=lower
+// RUN: quantc %s -o %t.2.o --name m --recipe 'rtn{sym}'
+// RUN: quant-opt %s --pass-pipeline='builtin.module(quanta-quantize-weights{method=rtn bits=4 group=128 zero=symmetric head=false})' -o %t.3.mlir
+// RUN: quantc %t.3.mlir -o %t.3.o --name m --compile-from=lower && cmp %t.1.o %t.3.o
+
+func.func @main(%x: tensor<?x64xf32>) -> tensor<?x64xf32>
+    attributes {quanta.inputs = ["x"], quanta.outputs = ["y"], quanta.dims = [["batch", 64]], quanta.output_dims = [["batch", 64]]} {
+  %w = arith.constant dense<0.5> : tensor<64x64xf32> loc("w")
+  %s = arith.constant dense<1.0> : tensor<64xf32>
+  %b = arith.constant dense<0.0> : tensor<64xf32>
+  %h = quanta.linear %x, %w : (tensor<?x64xf32>, tensor<64x64xf32>) -> tensor<?x64xf32> loc("layer")
+  %a = quanta.layer_norm %h, %s bias %b {epsilon = 1.0e-5 : f32} : (tensor<?x64xf32>, tensor<64xf32>, tensor<64xf32>) -> tensor<?x64xf32>
+  return %a : tensor<?x64xf32>
+}
