@@ -1,4 +1,4 @@
-//===- ConvertContext.cpp - State and helpers of the ONNX conversion ----------------------------------------------------===//
+//===- ConvertContext.cpp - State and helpers of the ONNX conversion ----------------------------------------------===//
 #include "ConvertContext.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
@@ -7,7 +7,7 @@
 using namespace mlir;
 using namespace mlir::quanta;
 
-//===- Constants ----------------------------------------------------------------------------------------------------------===//
+//===- Constants --------------------------------------------------------------------------------------------------===//
 
 static ArrayRef<char> getResourceData(DenseResourceElementsAttr attr) {
   AsmResourceBlob *blob = attr.getRawHandle().getBlob();
@@ -94,11 +94,12 @@ TypedAttr quanta::getNumberAttr(Type type, double value, bool isUnsigned) {
   unsigned width = type.getIntOrFloatBitWidth();
   if (std::isinf(value))
     return IntegerAttr::get(type, value > 0 ? (isUnsigned ? APInt::getMaxValue(width) : APInt::getSignedMaxValue(width))
-                                            : (isUnsigned ? APInt::getMinValue(width) : APInt::getSignedMinValue(width)));
+                                            : (isUnsigned ? APInt::getMinValue(width)
+                                                : APInt::getSignedMinValue(width)));
   return IntegerAttr::get(type, APInt(width, static_cast<int64_t>(value), true, /*implicitTrunc=*/true));
 }
 
-//===- Scalars ------------------------------------------------------------------------------------------------------------===//
+//===- Scalars ----------------------------------------------------------------------------------------------------===//
 
 static bool isFloat(Value value) { return isa<FloatType>(value.getType()); }
 
@@ -123,10 +124,14 @@ Value ScalarBuilder::neg(Value x) {
   return isFloat(x) ? op<arith::NegFOp>({x}) : sub(constantInt(x.getType(), 0), x);
 }
 Value ScalarBuilder::min(Value x, Value y) {
-  return isFloat(x) ? op<arith::MinimumFOp>({x, y}) : isUnsigned ? op<arith::MinUIOp>({x, y}) : op<arith::MinSIOp>({x, y});
+  if (isFloat(x))
+    return op<arith::MinimumFOp>({x, y});
+  return isUnsigned ? op<arith::MinUIOp>({x, y}) : op<arith::MinSIOp>({x, y});
 }
 Value ScalarBuilder::max(Value x, Value y) {
-  return isFloat(x) ? op<arith::MaximumFOp>({x, y}) : isUnsigned ? op<arith::MaxUIOp>({x, y}) : op<arith::MaxSIOp>({x, y});
+  if (isFloat(x))
+    return op<arith::MaximumFOp>({x, y});
+  return isUnsigned ? op<arith::MaxUIOp>({x, y}) : op<arith::MaxSIOp>({x, y});
 }
 
 /// A divisor for which the machine's division neither traps nor overflows.
@@ -210,7 +215,7 @@ Value ScalarBuilder::castTo(Value x, Type from, Type to) {
   return fromUnsigned ? Value(arith::ExtUIOp::create(b, target, x)) : Value(arith::ExtSIOp::create(b, target, x));
 }
 
-//===- Values -------------------------------------------------------------------------------------------------------------===//
+//===- Values -----------------------------------------------------------------------------------------------------===//
 
 ConvertContext::ConvertContext(func::FuncOp function, SymbolicShapes allShapes)
     : b(function.getLoc(), function.getContext()), shapes(std::move(allShapes)), function(function) {
@@ -293,7 +298,7 @@ Tensor ConvertContext::input(onnx::NodeOp op, unsigned position) {
   return value ? get(value) : Tensor();
 }
 
-//===- Sizes --------------------------------------------------------------------------------------------------------------===//
+//===- Sizes ------------------------------------------------------------------------------------------------------===//
 
 std::optional<SmallVector<AffineExpr>> ConvertContext::elements(Value onnxValue) {
   if (const auto &known = shapes.get(onnxValue).elements)
@@ -406,7 +411,8 @@ SmallVector<OpFoldResult> ConvertContext::sizes(ArrayRef<AffineExpr> exprs) {
 
 RankedTensorType ConvertContext::type(ArrayRef<AffineExpr> dims, Type element) {
   return RankedTensorType::get(
-      llvm::map_to_vector(dims, [](AffineExpr expr) { return getConstant(expr).value_or(ShapedType::kDynamic); }), element);
+      llvm::map_to_vector(dims, [](AffineExpr expr) { return getConstant(expr).value_or(ShapedType::kDynamic); }),
+      element);
 }
 
 std::optional<int64_t> ConvertContext::lowerBound(AffineExpr expr) {
@@ -420,7 +426,8 @@ std::optional<int64_t> ConvertContext::lowerBound(AffineExpr expr) {
     const ShapeSymbol &symbol = symbols().symbols()[symbolExpr.getPosition()];
     switch (symbol.kind) {
     case ShapeSymbol::Kind::Dim: return 0;
-    case ShapeSymbol::Kind::Min: return both(symbol.lhs, symbol.rhs, [](int64_t a, int64_t b) { return std::min(a, b); });
+    case ShapeSymbol::Kind::Min:
+      return both(symbol.lhs, symbol.rhs, [](int64_t a, int64_t b) { return std::min(a, b); });
     case ShapeSymbol::Kind::Max: {
       auto a = lowerBound(symbol.lhs), b = lowerBound(symbol.rhs);
       return a && b ? std::optional(std::max(*a, *b)) : a ? a : b;
@@ -446,8 +453,10 @@ std::optional<int64_t> ConvertContext::lowerBound(AffineExpr expr) {
     if ((factor && *factor >= 0) || (*lhs >= 0 && *rhs >= 0))
       return *lhs * *rhs;
     return std::nullopt;
-  case AffineExprKind::FloorDiv: return factor && *factor > 0 ? std::optional(llvm::divideFloorSigned(*lhs, *factor)) : std::nullopt;
-  case AffineExprKind::CeilDiv: return factor && *factor > 0 ? std::optional(llvm::divideCeilSigned(*lhs, *factor)) : std::nullopt;
+  case AffineExprKind::FloorDiv:
+    return factor && *factor > 0 ? std::optional(llvm::divideFloorSigned(*lhs, *factor)) : std::nullopt;
+  case AffineExprKind::CeilDiv:
+    return factor && *factor > 0 ? std::optional(llvm::divideCeilSigned(*lhs, *factor)) : std::nullopt;
   case AffineExprKind::Mod: return 0;
   default: return std::nullopt;
   }
@@ -513,7 +522,7 @@ LogicalResult ConvertContext::requireBroadcast(onnx::NodeOp op, ArrayRef<Tensor>
   return success();
 }
 
-//===- Constants ----------------------------------------------------------------------------------------------------------===//
+//===- Constants --------------------------------------------------------------------------------------------------===//
 
 ElementsAttr ConvertContext::constantOf(Value onnxValue) {
   while (auto node = onnxValue.getDefiningOp<onnx::NodeOp>()) {
@@ -587,7 +596,7 @@ void ConvertContext::releaseRemaining(ModuleOp module) {
       freeResource(b.getContext(), key);
 }
 
-//===- Building blocks ----------------------------------------------------------------------------------------------------===//
+//===- Building blocks --------------------------------------------------------------------------------------------===//
 
 Value ConvertContext::empty(ArrayRef<AffineExpr> dims, Type element) {
   return tensor::EmptyOp::create(b, sizes(dims), element);
@@ -599,7 +608,8 @@ Tensor ConvertContext::fill(ArrayRef<AffineExpr> dims, TypedAttr value) {
   return {linalg::FillOp::create(b, ValueRange{scalar}, ValueRange{init}).getResult(0), SmallVector<AffineExpr>(dims)};
 }
 
-Tensor ConvertContext::map(ArrayRef<Tensor> inputs, ArrayRef<AffineExpr> out, Type element, Body body, bool isUnsigned) {
+Tensor ConvertContext::map(ArrayRef<Tensor> inputs, ArrayRef<AffineExpr> out, Type element, Body body,
+    bool isUnsigned) {
   SmallVector<AffineMap> maps;
   for (const Tensor &input : inputs) {
     SmallVector<AffineExpr> exprs;
@@ -632,7 +642,8 @@ Tensor ConvertContext::map(ArrayRef<Tensor> inputs, ArrayRef<AffineMap> maps, Ar
   operandMaps.push_back(b.getMultiDimIdentityMap(out.size()));
   SmallVector<utils::IteratorType> iterators(out.size(), utils::IteratorType::parallel);
   auto generic = linalg::GenericOp::create(
-      b, init.getType(), operands, init, operandMaps, iterators, [&](OpBuilder &nested, Location, ValueRange arguments) {
+      b, init.getType(), operands, init, operandMaps, iterators,
+      [&](OpBuilder &nested, Location, ValueRange arguments) {
         OpBuilder::InsertionGuard guard(b);
         b.setInsertionPoint(nested.getInsertionBlock(), nested.getInsertionPoint());
         unsigned next = 0;
@@ -705,7 +716,8 @@ Tensor ConvertContext::reshape(onnx::NodeOp op, Tensor input, ArrayRef<AffineExp
   if (target.hasStaticShape() && matchPattern(input.value, m_Constant(&attr)) &&
       attr.getNumElements() == target.getNumElements()) {
     if (auto resource = dyn_cast<DenseResourceElementsAttr>(Attribute(attr)))
-      return makeConstant(cast<ElementsAttr>(Attribute(DenseResourceElementsAttr::get(target, resource.getRawHandle()))));
+      return makeConstant(
+          cast<ElementsAttr>(Attribute(DenseResourceElementsAttr::get(target, resource.getRawHandle()))));
     return makeConstant(cast<ElementsAttr>(cast<DenseElementsAttr>(attr).reshape(target)));
   }
 
@@ -719,7 +731,8 @@ Tensor ConvertContext::reshape(onnx::NodeOp op, Tensor input, ArrayRef<AffineExp
   auto isOne = [](AffineExpr expr) { return isConstant(expr, 1); };
   // If all but one of the sizes are the same, then so is that one: by a check when the model runs.
   auto others = [&](ArrayRef<AffineExpr> exprs) {
-    return llvm::to_vector(llvm::make_filter_range(llvm::enumerate(exprs), [&](auto item) { return !isOne(item.value()); }));
+    auto range = llvm::make_filter_range(llvm::enumerate(exprs), [&](auto item) { return !isOne(item.value()); });
+    return llvm::to_vector(range);
   };
   if (auto olds = others(from), news = others(to); olds.size() == news.size()) {
     auto differ = [](auto pair) { return std::get<0>(pair).value() != std::get<1>(pair).value(); };
@@ -738,7 +751,8 @@ Tensor ConvertContext::reshape(onnx::NodeOp op, Tensor input, ArrayRef<AffineExp
     unsigned limit = from.size() - i + to.size() - j;
     for (unsigned total = 2; total <= limit && !found; ++total)
       for (unsigned n = 1; n < total && !found; ++n)
-        if (unsigned m = total - n; i + n <= from.size() && j + m <= to.size() && equal(from.slice(i, n), to.slice(j, m)))
+        if (unsigned m = total - n;
+            i + n <= from.size() && j + m <= to.size() && equal(from.slice(i, n), to.slice(j, m)))
           found = Group{i, i + n, j, j + m};
     if (!found)
       break;
@@ -770,9 +784,10 @@ Tensor ConvertContext::reshape(onnx::NodeOp op, Tensor input, ArrayRef<AffineExp
   for (const Group &group : groups) {
     collapse.push_back(reassociate(group.from, group.fromEnd));
     expand.push_back(reassociate(group.to, group.toEnd));
-    middle.push_back(group.fromEnd - group.from == 1 ? from[group.from]
+    ArrayRef<AffineExpr> parts = from.slice(group.from, group.fromEnd - group.from);
+    middle.push_back(parts.size() == 1               ? parts[0]
                      : group.toEnd - group.to == 1   ? to[group.to]
-                                                     : symbols().product(from.slice(group.from, group.fromEnd - group.from)));
+                                                     : symbols().product(parts));
   }
   Value value = input.value;
   if (middle.size() != from.size()) {
@@ -822,8 +837,9 @@ Tensor ConvertContext::slice(Tensor input, ArrayRef<AffineExpr> offsets, ArrayRe
   SmallVector<OpFoldResult> steps;
   for (int64_t i = 0; i < input.rank(); ++i)
     steps.push_back(b.getIndexAttr(strides.empty() ? 1 : strides[i]));
-  return {tensor::ExtractSliceOp::create(b, type(extents, input.element()), input.value, sizes(offsets), sizes(extents), steps),
-          SmallVector<AffineExpr>(extents)};
+  Value value = tensor::ExtractSliceOp::create(b, type(extents, input.element()), input.value, sizes(offsets),
+                                               sizes(extents), steps);
+  return {value, SmallVector<AffineExpr>(extents)};
 }
 
 Tensor ConvertContext::pad(Tensor input, ArrayRef<AffineExpr> low, ArrayRef<AffineExpr> high, Value value) {
@@ -848,7 +864,8 @@ Tensor ConvertContext::castFloat(Tensor input, Type element) {
   ElementsAttr attr;
   if (element.isF32() && isa<FloatType>(input.element()) && matchPattern(input.value, m_Constant(&attr))) {
     auto resource = dyn_cast<DenseResourceElementsAttr>(Attribute(attr));
-    return makeConstant(resource ? resource.getRawHandle().getKey() : StringRef("constant"), attr.getShapedType().getShape(),
+    return makeConstant(resource ? resource.getRawHandle().getKey() : StringRef("constant"),
+        attr.getShapedType().getShape(),
                         [&](MutableArrayRef<float> out) { llvm::copy(readFloats(attr), out.begin()); });
   }
   Type from = input.element();

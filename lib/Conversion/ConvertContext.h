@@ -1,9 +1,9 @@
-//===- ConvertContext.h - State and helpers of the ONNX conversion ------------------------------------------------------===//
+//===- ConvertContext.h - State and helpers of the ONNX conversion ------------------------------------------------===//
 //
 // A converter of an operator has the signature `LogicalResult f(onnx::NodeOp op, ConvertContext &ctx)`: it reads inputs
 // by `ctx.input(op, i)`, builds ops before the node and hands the result over by `ctx.set(op, i, tensor)`.
 //
-//===--------------------------------------------------------------------------------------------------------------------===//
+//===--------------------------------------------------------------------------------------------------------------===//
 #ifndef QUANTA_LIB_CONVERSION_CONVERTCONTEXT_H
 #define QUANTA_LIB_CONVERSION_CONVERTCONTEXT_H
 

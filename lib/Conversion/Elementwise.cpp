@@ -1,4 +1,4 @@
-//===- Elementwise.cpp - ONNX operators on single elements --------------------------------------------------------------===//
+//===- Elementwise.cpp - ONNX operators on single elements --------------------------------------------------------===//
 #include "ConvertContext.h"
 
 using namespace mlir;
@@ -16,6 +16,9 @@ struct Scalars : ScalarBuilder {
       : ScalarBuilder(s), node(node), x(x), from(from), to(to) {}
   Value number(double value) { return constant(x[0].getType(), value); }
   Value attribute(StringRef name) { return number(node.number(name)); }
+  Value leaky(Value slope) {
+    return select(compare(arith::CmpIPredicate::sge, x[0], number(0)), x[0], mul(slope, x[0]));
+  }
   Value sigmoid(Value v) { return div(number(1), add(number(1), op<math::ExpOp>({neg(v)}))); }
   /// log(1 + exp(v)) without overflow.
   Value softplus(Value v) {
@@ -105,13 +108,24 @@ static Value buildClip(Scalars &s) {
   return s.node.hasAttr("max") ? s.min(result, s.attribute("max")) : result;
 }
 
+static Value buildAbs(Scalars &s) {
+  if (isa<FloatType>(s.x[0].getType()))
+    return s.op<math::AbsFOp>(s.x);
+  return s.isUnsigned ? s.x[0] : s.op<math::AbsIOp>(s.x);
+}
+
+static Value buildHardSigmoid(Scalars &s) {
+  Value line = s.add(s.mul(s.x[0], s.attribute("alpha")), s.attribute("beta"));
+  return s.min(s.max(line, s.number(0)), s.number(1));
+}
+
 static Value buildElu(Scalars &s) {
   Value negative = s.mul(s.attribute("alpha"), s.op<math::ExpM1Op>({s.x[0]}));
   return s.select(s.compare(Predicate::sgt, s.x[0], s.number(0)), s.x[0], negative);
 }
 
 static const Row rows[] = {
-    {"Abs", [](Scalars &s) { return isa<FloatType>(s.x[0].getType()) ? s.op<math::AbsFOp>(s.x) : s.isUnsigned ? s.x[0] : s.op<math::AbsIOp>(s.x); }},
+    {"Abs", buildAbs},
     {"Neg", [](Scalars &s) { return s.neg(s.x[0]); }},
     {"Sign", buildSign},
     {"Relu", [](Scalars &s) { return s.max(s.x[0], s.number(0)); }},
@@ -132,9 +146,9 @@ static const Row rows[] = {
     {"Mish", [](Scalars &s) { return s.mul(s.x[0], s.op<math::TanhOp>({s.softplus(s.x[0])})); }},
     {"Elu", buildElu},
     {"Selu", [](Scalars &s) { return s.mul(s.attribute("gamma"), buildElu(s)); }},
-    {"LeakyRelu", [](Scalars &s) { return s.select(s.compare(Predicate::sge, s.x[0], s.number(0)), s.x[0], s.mul(s.attribute("alpha"), s.x[0])); }},
-    {"PRelu", [](Scalars &s) { return s.select(s.compare(Predicate::sge, s.x[0], s.number(0)), s.x[0], s.mul(s.x[1], s.x[0])); }},
-    {"HardSigmoid", [](Scalars &s) { return s.min(s.max(s.add(s.mul(s.x[0], s.attribute("alpha")), s.attribute("beta")), s.number(0)), s.number(1)); }},
+    {"LeakyRelu", [](Scalars &s) { return s.leaky(s.attribute("alpha")); }},
+    {"PRelu", [](Scalars &s) { return s.leaky(s.x[1]); }},
+    {"HardSigmoid", buildHardSigmoid},
     {"Swish", [](Scalars &s) { return s.mul(s.x[0], s.sigmoid(s.mul(s.attribute("alpha"), s.x[0]))); }},
     {"Not", [](Scalars &s) -> Value { return arith::XOrIOp::create(s.b, s.x[0], s.number(1)); }},
     {"IsNaN", [](Scalars &s) { return s.toBool(s.compare(Predicate::ne, s.x[0], s.x[0])); }},
@@ -200,7 +214,8 @@ LogicalResult convert::elementwise(onnx::NodeOp op, ConvertContext &ctx) {
 
   const Row *row = llvm::find_if(rows, [&](const Row &row) { return row.op == op.getOpType(); });
   if (row == std::end(rows))
-    return op.emitError() << "node " << getNodeName(op) << ": " << op.getOpType() << " of " << to << " is not supported";
+    return op.emitError() << "node " << getNodeName(op) << ": " << op.getOpType() << " of " << to
+        << " is not supported";
   ArrayRef<AffineExpr> out = ctx.dims(op->getResult(0));
   if (failed(ctx.requireBroadcast(op, inputs, out)))
     return failure();

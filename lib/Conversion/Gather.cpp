@@ -1,4 +1,4 @@
-//===- Gather.cpp - ONNX operators that read computed positions -----------------------------------------------------------===//
+//===- Gather.cpp - ONNX operators that read computed positions ---------------------------------------------------===//
 #include "ConvertContext.h"
 
 using namespace mlir;
@@ -48,7 +48,8 @@ LogicalResult convert::gather(onnx::NodeOp op, ConvertContext &ctx) {
 
   ElementsAttr table = ctx.constantOf(dataValue);
   auto known = ctx.elements(indexValue);
-  if (table && axis == 0 && table.getShapedType().getRank() == 2 && isa<Float32Type, Float16Type, BFloat16Type>(element) && !known) {
+  bool isFloatTable = table && table.getShapedType().getRank() == 2 && isa<FloatType>(element) && !element.isF64();
+  if (isFloatTable && axis == 0 && !known) {
     Value rows = EmbeddingOp::create(ctx.b, ctx.type(out, ctx.b.getF32Type()), ctx.toF32(ctx.get(dataValue)).value,
                                      ctx.get(indexValue).value);
     ctx.set(op, 0, ctx.castFloat({rows, SmallVector<AffineExpr>(out)}, element));
@@ -67,7 +68,8 @@ LogicalResult convert::gather(onnx::NodeOp op, ConvertContext &ctx) {
     auto constant = getConstant(first);
     // The sign of a position has to be known, and be the same for all of them.
     bool negative = constant && *constant < 0;
-    if (negative && !isConstant(known->back(), known->back() == first ? *constant : 0) && getConstant(known->back()).value_or(0) >= 0)
+    if (negative && !isConstant(known->back(), known->back() == first ? *constant : 0) &&
+        getConstant(known->back()).value_or(0) >= 0)
       regular = false;
     if (regular && (constant || ctx.isAtMost(ctx.constant(0), first))) {
       AffineExpr begin = negative ? first + size : first;
@@ -128,7 +130,7 @@ LogicalResult convert::gatherElements(onnx::NodeOp op, ConvertContext &ctx) {
   return success();
 }
 
-//===- Resize -------------------------------------------------------------------------------------------------------------===//
+//===- Resize -----------------------------------------------------------------------------------------------------===//
 
 namespace {
 /// How output positions of one axis map to input positions.

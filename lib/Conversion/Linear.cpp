@@ -1,4 +1,4 @@
-//===- Linear.cpp - ONNX matrix products and convolutions ---------------------------------------------------------------===//
+//===- Linear.cpp - ONNX matrix products and convolutions ---------------------------------------------------------===//
 #include "ConvertContext.h"
 
 using namespace mlir;
@@ -85,7 +85,8 @@ static Tensor getBias(ConvertContext &ctx, Value value, int64_t size, int64_t ma
     return {};
   ArrayRef<int64_t> shape = attr.getShapedType().getShape();
   bool isScalar = attr.getNumElements() == 1;
-  if (static_cast<int64_t>(shape.size()) > maxRank || (!isScalar && (attr.getNumElements() != size || shape.back() != size)))
+  bool fits = isScalar || (attr.getNumElements() == size && shape.back() == size);
+  if (static_cast<int64_t>(shape.size()) > maxRank || !fits)
     return {};
   if (!isScalar && shape.size() == 1 && beta == 1)
     return ctx.toF32(ctx.get(value));
@@ -167,8 +168,9 @@ LogicalResult convert::matmul(onnx::NodeOp op, ConvertContext &ctx) {
       return failure();
   }
   out.back() = right[transposed ? rank - 2 : rank - 1];
-  Value product = MatmulOp::create(ctx.b, ctx.type(out, ctx.b.getF32Type()), ctx.toF32(ctx.reshape(op, lhs, left)).value,
-                                   ctx.toF32(ctx.reshape(op, rhs, right)).value, transposed);
+  lhs = ctx.toF32(ctx.reshape(op, lhs, left));
+  Tensor factor = ctx.toF32(ctx.reshape(op, rhs, right));
+  Value product = MatmulOp::create(ctx.b, ctx.type(out, ctx.b.getF32Type()), lhs.value, factor.value, transposed);
   SmallVector<AffineExpr> final(out);
   if (rightVector)
     final.pop_back();
@@ -202,8 +204,9 @@ LogicalResult convert::gemm(onnx::NodeOp op, ConvertContext &ctx) {
     product = makeLinear(ctx, lhs, getLinearWeight(ctx, *weight, transB, alpha), bias);
   } else {
     Tensor rhs = ctx.input(op, 1);
-    product = {MatmulOp::create(ctx.b, ctx.type(out, ctx.b.getF32Type()), ctx.toF32(lhs).value, ctx.toF32(rhs).value, transB),
-               SmallVector<AffineExpr>(out)};
+    Value value = MatmulOp::create(ctx.b, ctx.type(out, ctx.b.getF32Type()), ctx.toF32(lhs).value,
+                                   ctx.toF32(rhs).value, transB);
+    product = {value, SmallVector<AffineExpr>(out)};
   }
   bool scale = !weight && alpha != 1;
   if (addend || scale) {
@@ -224,7 +227,7 @@ LogicalResult convert::gemm(onnx::NodeOp op, ConvertContext &ctx) {
   return success();
 }
 
-//===- Convolution --------------------------------------------------------------------------------------------------------===//
+//===- Convolution ------------------------------------------------------------------------------------------------===//
 
 /// Two spatial dimensions from one or two.
 template <typename T> static SmallVector<int64_t> toPlane(const T &values, int64_t fill) {
@@ -243,7 +246,8 @@ static Tensor toPlane(ConvertContext &ctx, onnx::NodeOp op, Tensor input) {
 
 static Tensor makeConv(ConvertContext &ctx, Tensor input, Tensor weight, Tensor bias, ArrayRef<AffineExpr> out,
                        ArrayRef<int64_t> strides, ArrayRef<int64_t> dilations, ArrayRef<int64_t> pads, int64_t groups) {
-  Value result = Conv2DOp::create(ctx.b, ctx.type(out, ctx.b.getF32Type()), ctx.toF32(input).value, ctx.toF32(weight).value,
+  Value result = Conv2DOp::create(ctx.b, ctx.type(out, ctx.b.getF32Type()), ctx.toF32(input).value,
+      ctx.toF32(weight).value,
                                   bias ? ctx.toF32(bias).value : Value(), strides, dilations, pads, groups);
   return {result, SmallVector<AffineExpr>(out)};
 }
@@ -283,8 +287,8 @@ LogicalResult convert::conv(onnx::NodeOp op, ConvertContext &ctx) {
   return success();
 }
 
-/// A stride equal to the kernel: every input position makes its own block of outputs, a 1x1 convolution to O·KH·KW channels
-/// and a change of layout.
+/// A stride equal to the kernel: every input position makes its own block of outputs, a 1x1 convolution to
+/// O·KH·KW channels and a change of layout.
 static Tensor convertBlocks(ConvertContext &ctx, onnx::NodeOp op, Tensor input, ElementsAttr weight,
                             ArrayRef<int64_t> shape, Tensor bias, ArrayRef<AffineExpr> out) {
   int64_t in = shape[0], channels = shape[1], block = shape[2] * shape[3];
@@ -303,7 +307,8 @@ static Tensor convertBlocks(ConvertContext &ctx, onnx::NodeOp op, Tensor input, 
   if (!bias)
     return result;
   Tensor column = ctx.reshape(op, ctx.toF32(bias), {dim(channels), dim(1), dim(1)});
-  return ctx.map({result, column}, out, ctx.b.getF32Type(), [](ScalarBuilder &s, ValueRange x) { return s.add(x[0], x[1]); });
+  return ctx.map({result, column}, out, ctx.b.getF32Type(),
+                 [](ScalarBuilder &s, ValueRange x) { return s.add(x[0], x[1]); });
 }
 
 LogicalResult convert::convTranspose(onnx::NodeOp op, ConvertContext &ctx) {
@@ -313,7 +318,8 @@ LogicalResult convert::convTranspose(onnx::NodeOp op, ConvertContext &ctx) {
     return failure();
   ElementsAttr weight = ctx.constantOf(op.getInput(1));
   if (!weight || !isa<FloatType>(weight.getElementType()))
-    return op.emitError() << "node " << getNodeName(op) << ": ConvTranspose with a weight that is not constant is not supported";
+    return op.emitError() << "node " << getNodeName(op)
+        << ": ConvTranspose with a weight that is not constant is not supported";
   SmallVector<int64_t> shape(weight.getShapedType().getShape());
   if (shape.size() == 3)
     shape.insert(shape.begin() + 2, 1);
@@ -348,7 +354,8 @@ LogicalResult convert::convTranspose(onnx::NodeOp op, ConvertContext &ctx) {
       SmallVector<OpFoldResult> offsets(4, ctx.b.getIndexAttr(0)), strides(2, ctx.b.getIndexAttr(1));
       for (int64_t stride : window->strides)
         strides.push_back(ctx.b.getIndexAttr(stride));
-      source = {tensor::InsertSliceOp::create(ctx.b, input.value, zeros.value, offsets, ctx.sizes(input.dims), strides), spread};
+      source = {tensor::InsertSliceOp::create(ctx.b, input.value, zeros.value, offsets, ctx.sizes(input.dims),
+          strides), spread};
     }
     SmallVector<AffineExpr> offsets(4, ctx.constant(0)), kept(source.dims);
     for (unsigned i = 0; i < 2; ++i) {
@@ -367,7 +374,8 @@ LogicalResult convert::convTranspose(onnx::NodeOp op, ConvertContext &ctx) {
             for (int64_t c = 0; c < in; ++c)
               for (int64_t o = 0; o < channels; ++o)
                 for (int64_t k = 0; k < kernel; ++k)
-                  to[((g * channels + o) * in + c) * kernel + kernel - 1 - k] = from[((g * in + c) * channels + o) * kernel + k];
+                  to[((g * channels + o) * in + c) * kernel + kernel - 1 - k] =
+                      from[((g * in + c) * channels + o) * kernel + k];
         });
     before.append(after);
     result = makeConv(ctx, source, flipped, bias, out, {1, 1}, window->dilations, before, groups);

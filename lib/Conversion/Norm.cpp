@@ -1,4 +1,4 @@
-//===- Norm.cpp - ONNX normalizations, softmax and attention ------------------------------------------------------------===//
+//===- Norm.cpp - ONNX normalizations, softmax and attention ------------------------------------------------------===//
 #include "ConvertContext.h"
 
 using namespace mlir;
@@ -65,7 +65,8 @@ static Tensor normalize(ConvertContext &ctx, onnx::NodeOp op, Tensor x, double e
   }
   SmallVector<AffineExpr> row{x.dims[0], x.dims[1], ctx.constant(1)};
   auto mean = [&](Tensor values) {
-    Tensor sum = ctx.reduce(values, {false, false, true}, 0, [](ScalarBuilder &s, ValueRange v) { return s.add(v[0], v[1]); });
+    Tensor sum = ctx.reduce(values, {false, false, true}, 0,
+                            [](ScalarBuilder &s, ValueRange v) { return s.add(v[0], v[1]); });
     return ctx.map(ctx.reshape(op, sum, row), row, f32, [&](ScalarBuilder &s, ValueRange v) {
       return s.div(v[0], count ? count : s.constant(f32, *getConstant(x.dims[2])));
     });

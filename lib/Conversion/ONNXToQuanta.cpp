@@ -1,4 +1,4 @@
-//===- ONNXToQuanta.cpp - The pass convert-onnx-to-quanta ---------------------------------------------------------------===//
+//===- ONNXToQuanta.cpp - The pass convert-onnx-to-quanta ---------------------------------------------------------===//
 #include "ConvertContext.h"
 #include "quanta/Conversion/Passes.h"
 
@@ -63,7 +63,8 @@ LogicalResult ConvertONNXToQuanta::convert(func::FuncOp function) {
   bool ok = true;
   for (onnx::NodeOp node : nodes)
     if (!lookupConverter(node)) {
-      node.emitError() << "node " << getNodeName(node) << ": no conversion of operator " << node.getOpType() << " (schema "
+      node.emitError() << "node " << getNodeName(node) << ": no conversion of operator " << node.getOpType()
+          << " (schema "
                        << node.getSinceVersion() << (node.getDomain().empty() ? "" : " of ") << node.getDomain() << ")";
       ok = false;
     }

@@ -1,4 +1,4 @@
-//===- Reduce.cpp - ONNX reductions and pooling -------------------------------------------------------------------------===//
+//===- Reduce.cpp - ONNX reductions and pooling -------------------------------------------------------------------===//
 #include "ConvertContext.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
@@ -56,7 +56,8 @@ LogicalResult convert::reduce(onnx::NodeOp op, ConvertContext &ctx) {
   } else if (name == "ReduceProd") {
     y = ctx.reduce(x, reduced, 1, [](ScalarBuilder &s, ValueRange v) { return s.mul(v[0], v[1]); });
   } else if (name == "ReduceL1") {
-    y = ctx.reduce(x, reduced, 0, [&](ScalarBuilder &s, ValueRange v) { return s.add(absolute(s, v[0]), v[1]); }, isUnsigned);
+    y = ctx.reduce(x, reduced, 0, [&](ScalarBuilder &s, ValueRange v) { return s.add(absolute(s, v[0]), v[1]); },
+        isUnsigned);
   } else if (name == "ReduceL2" || name == "ReduceSumSquare") {
     y = ctx.reduce(x, reduced, 0, [](ScalarBuilder &s, ValueRange v) { return s.add(s.mul(v[0], v[0]), v[1]); });
     if (name == "ReduceL2")
@@ -65,7 +66,8 @@ LogicalResult convert::reduce(onnx::NodeOp op, ConvertContext &ctx) {
         return s.castTo(s.op<math::SqrtOp>({s.castTo(v[0], type, wide)}), wide, type);
       });
   } else if (name == "ReduceLogSum") {
-    y = finish(ctx.reduce(x, reduced, 0, sum), [](ScalarBuilder &s, ValueRange v) { return s.op<math::LogOp>({v[0]}); });
+    y = finish(ctx.reduce(x, reduced, 0, sum),
+               [](ScalarBuilder &s, ValueRange v) { return s.op<math::LogOp>({v[0]}); });
   } else if (name == "ReduceLogSumExp" && isa<FloatType>(type)) {
     Tensor top = ctx.reshape(op, ctx.reduce(x, reduced, -kInfinity, greatest), row);
     // Infinite maxima would make NaN of their difference.
@@ -126,7 +128,8 @@ LogicalResult convert::cumSum(onnx::NodeOp op, ConvertContext &ctx) {
   Tensor x = ctx.input(op, 0);
   auto axisInput = ctx.integers(op.getInput(1));
   if (!axisInput || axisInput->size() != 1)
-    return op.emitError() << "node " << getNodeName(op) << ": CumSum along an axis that is not constant is not supported";
+    return op.emitError() << "node " << getNodeName(op)
+        << ": CumSum along an axis that is not constant is not supported";
   int64_t axis = wrapAxis((*axisInput)[0], x.rank());
   bool exclusive = node.integer("exclusive"), reverse = node.integer("reverse");
   ImplicitLocOpBuilder &b = ctx.b;
@@ -134,9 +137,11 @@ LogicalResult convert::cumSum(onnx::NodeOp op, ConvertContext &ctx) {
   part[axis] = ctx.constant(1);
   Tensor zero = ctx.fill(part, getNumberAttr(x.element(), 0));
   Value init = ctx.empty(x.dims, x.element());
-  SmallVector<OpFoldResult> extents = ctx.sizes(part), offsets(x.rank(), b.getIndexAttr(0)), ones(x.rank(), b.getIndexAttr(1));
+  SmallVector<OpFoldResult> extents = ctx.sizes(part), offsets(x.rank(), b.getIndexAttr(0));
+  SmallVector<OpFoldResult> ones(x.rank(), b.getIndexAttr(1));
   ScalarBuilder s{b};
-  Value first = ctx.materialize(ctx.constant(0)), step = ctx.materialize(ctx.constant(1)), end = ctx.materialize(x.dims[axis]);
+  Value first = ctx.materialize(ctx.constant(0)), step = ctx.materialize(ctx.constant(1));
+  Value end = ctx.materialize(x.dims[axis]);
   auto loop = scf::ForOp::create(b, first, end, step, ValueRange{init, zero.value});
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(loop.getBody());
@@ -162,7 +167,7 @@ LogicalResult convert::cumSum(onnx::NodeOp op, ConvertContext &ctx) {
   return success();
 }
 
-//===- Pooling ------------------------------------------------------------------------------------------------------------===//
+//===- Pooling ----------------------------------------------------------------------------------------------------===//
 
 LogicalResult convert::globalPool(onnx::NodeOp op, ConvertContext &ctx) {
   Tensor x = ctx.input(op, 0);
@@ -205,10 +210,12 @@ static Tensor reduceWindows(ConvertContext &ctx, Tensor x, ArrayRef<AffineExpr> 
   // Only there for its shape: the extent of the window's loops.
   Value shape = tensor::EmptyOp::create(b, window.kernel, x.element());
   Tensor init = ctx.fill(out, getNumberAttr(x.element(), initial, isUnsigned));
-  auto generic = linalg::GenericOp::create(b, init.value.getType(), ValueRange{x.value, shape}, init.value, maps, iterators,
+  auto generic = linalg::GenericOp::create(b, init.value.getType(), ValueRange{x.value, shape}, init.value, maps,
+      iterators,
                                            [&](OpBuilder &nested, Location, ValueRange v) {
                                              OpBuilder::InsertionGuard guard(b);
-                                             b.setInsertionPoint(nested.getInsertionBlock(), nested.getInsertionPoint());
+                                             b.setInsertionPoint(nested.getInsertionBlock(),
+                                                 nested.getInsertionPoint());
                                              ScalarBuilder s{b, isUnsigned};
                                              linalg::YieldOp::create(b, combine(s, {v[0], v[2]}));
                                            });
@@ -216,7 +223,8 @@ static Tensor reduceWindows(ConvertContext &ctx, Tensor x, ArrayRef<AffineExpr> 
 }
 
 /// How many elements each window of a static average pool covers along one dimension.
-static SmallVector<int64_t> countTaps(const SlidingWindow &window, unsigned dim, int64_t size, int64_t out, bool padded) {
+static SmallVector<int64_t> countTaps(const SlidingWindow &window, unsigned dim, int64_t size, int64_t out,
+    bool padded) {
   SmallVector<int64_t> counts;
   int64_t begin = padded ? -window.padsBegin[dim] : 0, end = size + (padded ? window.padsEnd[dim] : 0);
   for (int64_t o = 0; o < out; ++o) {
@@ -234,7 +242,8 @@ LogicalResult convert::pool(onnx::NodeOp op, ConvertContext &ctx) {
   BoundNode node(op);
   auto window = getSlidingWindow(node, ctx.shapes);
   if (failed(window))
-    return op.emitError() << "node " << getNodeName(op) << ": SAME padding of a size that is not static is not supported";
+    return op.emitError() << "node " << getNodeName(op)
+        << ": SAME padding of a size that is not static is not supported";
   bool isMax = node.is("MaxPool"), isUnsigned = getONNXElement(op.getInput(0)).isUnsignedInteger();
   Tensor x = ctx.input(op, 0);
   Type storage = x.element();
@@ -261,8 +270,7 @@ LogicalResult convert::pool(onnx::NodeOp op, ConvertContext &ctx) {
   double initial = isMax ? -kInfinity : 0;
   Value filler = arith::ConstantOp::create(ctx.b, getNumberAttr(x.element(), initial, isUnsigned));
   Tensor padded = ctx.pad(x, low, high, filler);
-  Tensor y = reduceWindows(ctx, padded, out, *window, initial, isMax ? ConvertContext::Body(greatest) : ConvertContext::Body(sum),
-                           isUnsigned);
+  Tensor y = reduceWindows(ctx, padded, out, *window, initial, isMax ? greatest : sum, isUnsigned);
   if (!isMax) {
     bool includePad = node.integer("count_include_pad");
     // The number of elements under a window is a product over the dimensions.
@@ -280,7 +288,8 @@ LogicalResult convert::pool(onnx::NodeOp op, ConvertContext &ctx) {
           common *= counts.empty() ? 1 : counts[0];
           continue;
         }
-        inputs.push_back(ctx.makeConstant("counts", {*staticOut}, [&](MutableArrayRef<float> to) { llvm::copy(counts, to.begin()); }));
+        inputs.push_back(ctx.makeConstant("counts", {*staticOut},
+                                          [&](MutableArrayRef<float> to) { llvm::copy(counts, to.begin()); }));
       } else if ((noPad || includePad) && !node.integer("ceil_mode")) {
         common *= window->kernel[i];
         continue;

@@ -1,4 +1,4 @@
-//===- Shape.cpp - ONNX operators that move elements --------------------------------------------------------------------===//
+//===- Shape.cpp - ONNX operators that move elements --------------------------------------------------------------===//
 #include "ConvertContext.h"
 
 using namespace mlir;
@@ -96,7 +96,8 @@ LogicalResult convert::pad(onnx::NodeOp op, ConvertContext &ctx) {
         *amount = ctx.constant(0);
       } else if (!constant && !ctx.isAtMost(ctx.constant(0), *amount)) {
         Value zero = ctx.materialize(ctx.constant(0)), given = ctx.materialize(*amount);
-        ctx.require(op, arith::CmpIOp::create(ctx.b, arith::CmpIPredicate::sge, given, zero), "negative amount of padding");
+        ctx.require(op, arith::CmpIOp::create(ctx.b, arith::CmpIPredicate::sge, given, zero),
+            "negative amount of padding");
       }
   x = ctx.slice(x, offsets, kept);
 

@@ -1,4 +1,4 @@
-//===- Passes.h - Passes of lib/Conversion ------------------------------------------------------------------------------===//
+//===- Passes.h - Passes of lib/Conversion ------------------------------------------------------------------------===//
 #ifndef QUANTA_CONVERSION_PASSES_H
 #define QUANTA_CONVERSION_PASSES_H
 
