@@ -26,7 +26,7 @@ with open(os.path.join(os.path.dirname(arguments.out) or ".", data), "wb") as fi
         tensor = TensorProto(name=f"w{layer}", data_type=TensorProto.FLOAT, dims=[width, width], data_location=TensorProto.EXTERNAL)
         for key, entry in (("location", data), ("offset", str(file.tell())), ("length", str(4 * width * width))):
             tensor.external_data.add(key=key, value=entry)
-        (rng.standard_normal((width, width), dtype=np.float32) / np.sqrt(width)).tofile(file)
+        (rng.standard_normal((width, width), dtype=np.float32) / np.float32(width**0.5)).tofile(file)
         initializers.append(tensor)
         nodes.append(helper.make_node("Gemm", [value, f"w{layer}"], [f"y{layer}"], transB=1, name=f"/layer{layer}"))
         value = f"y{layer}"

@@ -276,15 +276,21 @@ private:
     SmallVector<Value> mask;
     if (op.getMask())
       mask.push_back(op.getMask());
-    scores = kernel("softmax", mask, {}, scores, {});
+    scores = softmax(mask, scores);
     return replace(op, matmul(scores, op.getValue(), /*transposeRhs=*/false, 1.0f));
+  }
+
+  Value softmax(ValueRange mask, Value scores) {
+    NamedAttrList config;
+    config.set("reads_outputs", b.getUnitAttr());
+    return kernel("softmax", mask, {}, scores, config);
   }
 
   LogicalResult convert(SoftmaxOp op) {
     if (failed(checkFloat(op)))
       return failure();
     // The kernel works in place, on a copy unless bufferization finds that nobody else reads the input.
-    Value y = kernel("softmax", {}, {}, collapseTo(op.getInput(), 4), {});
+    Value y = softmax({}, collapseTo(op.getInput(), 4));
     return replace(op, restore(y, op.getResult(), op.getInput()));
   }
 
