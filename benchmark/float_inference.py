@@ -27,6 +27,7 @@ arguments = parser.parse_args()
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "python-bindings", "src"))
 os.environ.setdefault("QUANTA_LIBRARY", os.path.join(arguments.tools, "..", "lib", "libQuantaC.so"))
+onnxruntime.set_default_logger_severity(3)
 import quanta  # noqa: E402
 
 

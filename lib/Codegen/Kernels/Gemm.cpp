@@ -106,10 +106,10 @@ WeightTiles::WeightTiles(KernelBuilder &, PackedAttr encoding, ArrayRef<int64_t>
     : encoding(encoding), shape(shape), matrix(getMatrixShape(shape)), components(components) {}
 
 int64_t WeightTiles::chunk() const {
-  if (!isEncoded())
-    return kChunk;
-  int64_t step = cast<DecodeInterface>(Attribute(encoding.getBase())).getColumnStep(shape);
-  return std::max<int64_t>(1, kChunk / step) * step;
+  // Equal chunks: a short last one would reload and store every sum for little work.
+  int64_t step = isEncoded() ? cast<DecodeInterface>(Attribute(encoding.getBase())).getColumnStep(shape) : 8;
+  int64_t steps = llvm::divideCeil(columns(), step), perChunk = std::max<int64_t>(1, kChunk / step);
+  return llvm::divideCeil(steps, llvm::divideCeil(steps, perChunk)) * step;
 }
 
 Value WeightTiles::scratch(KernelBuilder &b, int64_t count) const {
