@@ -28,6 +28,7 @@ void mlir::quanta::registerPasses() {
     registerQuantaTransformsPasses();
     registerQuantaConversionPasses();
     registerQuantaLoweringPasses();
+    registerLoweringPipelines();
     registerQuantaCodegenPasses();
     return true;
   }();

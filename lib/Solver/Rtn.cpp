@@ -82,11 +82,10 @@ private:
 
   /// The nearest value of the scale's type. What does not fit becomes the largest that does.
   float store(double value) {
-    float rounded = static_cast<float>(std::clamp<double>(value, -FLT_MAX, FLT_MAX));
     if (!options.halfScale)
-      return rounded;
+      return static_cast<float>(std::clamp<double>(value, -FLT_MAX, FLT_MAX));
     constexpr float kMaxHalf = 65504;
-    float half = halfToFloat(floatToHalf(rounded));
+    float half = halfToFloat(floatToHalf(value));
     if (std::isinf(half) || (half == 0 && value != 0))
       result.needsF32Scale = true;
     return std::clamp(half, -kMaxHalf, kMaxHalf);

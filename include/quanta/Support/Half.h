@@ -7,8 +7,8 @@
 
 namespace quanta {
 
-/// IEEE binary16; rounds to nearest even, overflows to infinity.
-inline uint16_t floatToHalf(float value) {
+/// IEEE binary16; rounds once to nearest even, overflows to infinity.
+inline uint16_t floatToHalf(double value) {
   _Float16 half = static_cast<_Float16>(value);
   uint16_t bits;
   std::memcpy(&bits, &half, sizeof bits);
