@@ -13,13 +13,26 @@ using namespace mlir::quanta;
 
 namespace {
 
+/// f16 to f32 in integer arithmetic: targets without the conversion would call a compiler's support library. The exponent
+/// is moved and rebiased by a multiplication, which also normalises small numbers. Infinities do not occur.
+Value widenHalf(KernelBuilder &b, Value half) {
+  auto i16s = VectorType::get({kLanes}, b.getI16Type());
+  auto bits = [&](int32_t value) { return b.tileOf(value); };
+  Value word = arith::ExtUIOp::create(b, b.i32Tile(), Value(vector::BitCastOp::create(b, i16s, half)));
+  Value sign = arith::ShLIOp::create(b, arith::AndIOp::create(b, word, bits(0x8000)), bits(16));
+  Value magnitude = arith::ShLIOp::create(b, arith::AndIOp::create(b, word, bits(0x7fff)), bits(13));
+  Value scaled = b.mulf(vector::BitCastOp::create(b, b.f32Tile(), magnitude), b.tileOf(0x1p112f));
+  Value result = arith::OrIOp::create(b, Value(vector::BitCastOp::create(b, b.i32Tile(), scaled)), sign);
+  return vector::BitCastOp::create(b, b.f32Tile(), result);
+}
+
 /// scale and offset of one group of a tile: value = q · scale + offset.
 std::pair<Value, Value> loadAffine(KernelBuilder &b, UniformAttr uniform, ValueRange components, Value tile, Value group) {
   Value zero = b.index(0);
   auto widen = [&](Value tileValue) {
     if (cast<VectorType>(tileValue.getType()).getElementType().isF32())
       return tileValue;
-    return Value(arith::ExtFOp::create(b, b.f32Tile(), tileValue));
+    return widenHalf(b, tileValue);
   };
   Value scale = widen(b.loadTile(components[1], {tile, group, zero}));
   if (uniform.getZero() == ZeroKind::Offset)

@@ -58,6 +58,22 @@ std::string mlir::quanta::describePhases() {
   return text;
 }
 
+void mlir::quanta::buildLowerPhase(OpPassManager &passes, unsigned vectorBits) {
+  LoweringOptions lowering;
+  lowering.vectorBits = vectorBits;
+  lowering.beforeBufferize = [](OpPassManager &pm) { pm.addPass(createOutlineKernels()); };
+  lowering.afterBufferize = [](OpPassManager &pm) { pm.addPass(createEmitKernels()); };
+  buildLoweringPipeline(passes, lowering);
+}
+
+void mlir::quanta::buildLinalg(OpPassManager &passes) {
+  passes.addPass(createOutlineKernels());
+  passes.addPass(createCanonicalizerPass());
+  passes.addPass(createCSEPass());
+  passes.addNestedPass<func::FuncOp>(createFuseLinalg());
+  passes.addPass(createCanonicalizerPass());
+}
+
 //===- What to make -------------------------------------------------------------------------------------------------------===//
 
 namespace {
@@ -73,7 +89,7 @@ static const OutputKind outputKinds[] = {
     {"exe", "", Phase::Codegen, EmitKind::Executable},      {"llvm", ".ll", Phase::Codegen, EmitKind::LLVMIR},
     {"asm", ".s", Phase::Codegen, EmitKind::Assembly},      {"header", ".h", Phase::Codegen, EmitKind::Header},
     {"quant-ir", ".mlir", Phase::Quantize, std::nullopt},   {"onnx-ir", ".mlir", Phase::Import, std::nullopt},
-    {"quant-ir", ".mlirbc", Phase::Quantize, std::nullopt},
+    {"quant-ir", ".mlirbc", Phase::Quantize, std::nullopt}, {"linalg", ".mlir", Phase::Quantize, std::nullopt},
 };
 
 static llvm::Expected<OutputKind> resolveOutput(const CompileOptions &options) {
@@ -82,7 +98,7 @@ static llvm::Expected<OutputKind> resolveOutput(const CompileOptions &options) {
   if (!options.emit.empty()) {
     kind = llvm::find_if(outputKinds, [&](const OutputKind &k) { return k.name == options.emit; });
     if (kind == std::end(outputKinds))
-      return userError("--emit=" + options.emit + " is unknown; use onnx-ir, quant-ir, llvm, asm, obj, lib, exe or header");
+      return userError("--emit=" + options.emit + " is unknown; use onnx-ir, quant-ir, linalg, llvm, asm, obj, lib, exe or header");
   } else if (options.output.empty()) {
     kind = &outputKinds[0];
   } else {
@@ -268,6 +284,7 @@ private:
   std::vector<RecipeUse> recipes;
   OutputKind kind;
   std::string output, name;
+  unsigned vectorBits = 0;
   OwningOpRef<ModuleOp> module;
 };
 } // namespace
@@ -360,13 +377,9 @@ llvm::Error Driver::addPasses(Phase phase, OpPassManager &passes) {
       return addTextual(text, passes);
     break;
   }
-  case Phase::Lower: {
-    LoweringOptions lowering;
-    lowering.beforeBufferize = [](OpPassManager &pm) { pm.addPass(createOutlineKernels()); };
-    lowering.afterBufferize = [](OpPassManager &pm) { pm.addPass(createEmitKernels()); };
-    buildLoweringPipeline(passes, lowering);
+  case Phase::Lower:
+    buildLowerPhase(passes, vectorBits);
     break;
-  }
   case Phase::Import:
   case Phase::Transform:
   case Phase::Codegen:
@@ -488,6 +501,7 @@ llvm::Error Driver::run() {
     return fail(llvm::toString(parsed.takeError()));
   recipes = std::move(*parsed);
   report.target = target->triple + ", " + target->cpu;
+  vectorBits = target->getVectorBits();
   if (!llvm::sys::fs::exists(options.input))
     return fail("there is no such file");
 
@@ -515,6 +529,12 @@ llvm::Error Driver::run() {
     return llvm::Error::success();
   if (kind.last >= Phase::Prepare && kind.last < Phase::Lower)
     report.addLayers(*module, {});
+  if (kind.name == "linalg") {
+    PassManager passes(&context);
+    buildLinalg(passes);
+    if (failed(passes.run(*module)))
+      return diagnostics.takeError("the graph has no linalg form");
+  }
   return writeMLIR();
 }
 

@@ -1,6 +1,7 @@
 # REQUIRES: onnx
 # RUN: %python %s
 """Weight-only kernels at every bit-width, with groups that divide the row and that do not, against numpy in f64."""
+import platform
 import sys
 
 import numpy as np
@@ -80,10 +81,14 @@ values = weights()
 proto = model(values)
 failed = 0
 cases = [(bits, group, symmetric) for bits in range(1, 9) for group, symmetric in (("32", False), ("20", True), ("row", False), ("tensor", True))]
-cases += [(None, None, None), (4, "row", True), (3, "1", False), (2, "100", False), (8, "512", True)]
-for bits, group, symmetric in cases:
+cases = [case + (None,) for case in cases]
+# Narrower vectors of the same target, whatever the machine has.
+cases += [(bits, group, False, cpu) for cpu in ("x86-64-v3", "x86-64-v2") for bits, group in ((None, None), (3, "20"), (4, "32"))
+          if platform.machine() == "x86_64"]
+cases += [(None, None, None, None), (4, "row", True, None), (3, "1", False, None), (2, "100", False, None), (8, "512", True, None)]
+for bits, group, symmetric, cpu in cases:
     recipe = None if bits is None else f"rtn{{bits={bits} group={group} sym={str(symmetric).lower()}}}"
-    compiled = quanta.compile(proto, recipe=recipe)
+    compiled = quanta.compile(proto, recipe=recipe, cpu=cpu)
     worst = 0.0
     for rows in (1, 3, 140):
         feed = {f"x_{n}": rng.standard_normal((rows, shape[1])).astype(np.float32) for n, shape in LINEAR.items()}
@@ -98,6 +103,6 @@ for bits, group, symmetric in cases:
             worst = max(worst, np.abs(got[f"y_{name}"] - want).max() / bound)
     if worst > 1e-6:
         failed += 1
-        print(f"bits={bits} group={group} symmetric={symmetric}: error {worst:.3e} of the largest possible sum")
+        print(f"bits={bits} group={group} symmetric={symmetric} cpu={cpu}: error {worst:.3e} of the largest possible sum")
 print(f"{len(cases)} cases, {failed} failed")
 sys.exit(failed != 0)

@@ -34,7 +34,7 @@ struct CommandLine : CleanSlate {
   Opt<std::string> output{"o", cl::value_desc("file"), in,
                           cl::desc("what to write; the suffix (.o .so .ll .s .h .mlir .mlirbc, none: executable) says what")};
   Opt<std::string> name{"name", cl::desc("prefix of the C functions (default: the output's stem)"), in};
-  Opt<std::string> emit{"emit", cl::desc("onnx-ir, quant-ir, llvm, asm, obj, lib, exe or header"), cl::value_desc("kind"),
+  Opt<std::string> emit{"emit", cl::desc("onnx-ir, quant-ir, linalg, llvm, asm, obj, lib, exe or header"), cl::value_desc("kind"),
                         in};
   Opt<std::string> recipe{"recipe", cl::desc("how to quantize: NAME{option=value ...}[,...]"), in};
   Opt<std::string> passPipeline{"pass-pipeline", cl::desc("MLIR passes to run after the recipe"), in};

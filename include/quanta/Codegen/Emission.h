@@ -54,6 +54,8 @@ llvm::Error checkModelName(llvm::StringRef name);
 /// The triple and CPU that options stand for; also checks that this build can compile for them.
 struct Target {
   std::string triple, cpu, features;
+  /// Width of the widest vectors it computes with, in bits.
+  unsigned getVectorBits() const;
 };
 llvm::Expected<Target> resolveTarget(llvm::StringRef triple, llvm::ArrayRef<std::string> cpus);
 

@@ -7,6 +7,10 @@
 #include <optional>
 #include <string>
 
+namespace mlir {
+class OpPassManager;
+}
+
 namespace mlir::quanta {
 
 /// In order; see docs/Architecture.md for the IR between them.
@@ -21,6 +25,11 @@ llvm::StringRef getName(Phase phase);
 std::optional<Phase> findPhase(llvm::StringRef name);
 /// For --help.
 std::string describePhases();
+
+/// The passes of the phase `lower`, kernels included, for vectors of this width (Target::getVectorBits).
+void buildLowerPhase(OpPassManager &passes, unsigned vectorBits);
+/// Its first part: what tensors become before they are buffers (--emit=linalg).
+void buildLinalg(OpPassManager &passes);
 
 } // namespace mlir::quanta
 

@@ -1,0 +1,79 @@
+//===- GraphRunner.cpp - The compiler's own way of running a graph --------------------------------------------------------===//
+#include "quanta/Pipelines/GraphRunner.h"
+#include "quanta/Codegen/Emission.h"
+#include "quanta/Pipelines/Phases.h"
+#include "quanta/Support/CompiledModel.h"
+#include "quanta/Support/Error.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/Pass/PassManager.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FileUtilities.h"
+
+using namespace mlir;
+using namespace mlir::quanta;
+using ::quanta::ArrayMap;
+using ::quanta::CompiledModel;
+using ::quanta::userError;
+
+namespace {
+
+class CompiledGraph : public RunnableGraph {
+public:
+  explicit CompiledGraph(std::unique_ptr<CompiledModel> model) : model(std::move(model)) {}
+  llvm::Expected<ArrayMap> run(const ArrayMap &inputs) override { return model->run(inputs); }
+
+private:
+  std::unique_ptr<CompiledModel> model;
+};
+
+class CompilingGraphRunner : public GraphRunner {
+public:
+  CompilingGraphRunner(unsigned threads, unsigned optLevel) : threads(threads), optLevel(optLevel) {}
+
+  llvm::Expected<std::unique_ptr<RunnableGraph>> prepare(ModuleOp graph) override {
+    OwningOpRef<ModuleOp> module(graph.clone());
+    auto target = resolveTarget("", {"native"});
+    if (!target)
+      return target.takeError();
+    PassManager passes(graph.getContext());
+    buildLowerPhase(passes, target->getVectorBits());
+    std::string errors;
+    {
+      ScopedDiagnosticHandler handler(graph.getContext(), [&](Diagnostic &diagnostic) {
+        if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
+          errors += diagnostic.str() + "\n";
+        return success();
+      });
+      if (failed(passes.run(*module)))
+        return userError("the graph cannot be run: " + StringRef(errors).rtrim());
+    }
+    llvm::SmallString<128> path;
+    if (std::error_code error = llvm::sys::fs::createTemporaryFile("quanta-graph", "so", path))
+      return userError("no temporary file for the graph: " + error.message());
+    // The loaded library stays when its file goes.
+    llvm::FileRemover remover(path);
+    EmissionOptions emission;
+    emission.output = path.str();
+    emission.kind = EmitKind::Library;
+    emission.name = "graph";
+    emission.optLevel = optLevel;
+    auto result = emitModel(*module, emission);
+    if (!result)
+      return result.takeError();
+    CompiledModel::Options options;
+    options.threads = threads;
+    auto model = CompiledModel::load(path, options);
+    if (!model)
+      return model.takeError();
+    return std::make_unique<CompiledGraph>(std::move(*model));
+  }
+
+private:
+  unsigned threads, optLevel;
+};
+
+} // namespace
+
+std::unique_ptr<GraphRunner> mlir::quanta::createCompilingGraphRunner(unsigned threads, unsigned optLevel) {
+  return std::make_unique<CompilingGraphRunner>(threads, optLevel);
+}
