@@ -19,7 +19,7 @@ struct Range {
     sum += std::fabs(value);
     ++count;
   }
-  double magnitude() const { return std::max(-min, max); }
+  double magnitude() const { return std::max(max, -min); } // in this order 0, not -0
 };
 
 /// The parameters of one group, as they are stored.

@@ -96,11 +96,11 @@ struct QuantizeWeights : public mlir::quanta::impl::QuantizeWeightsBase<Quantize
 
   void runOnOperation() override {
     if (method != "rtn") {
-      getOperation().emitError() << "expected method 'rtn' but got '" << method << "'";
+      getOperation().emitError() << "expected method 'rtn' but got '" << StringRef(method) << "'";
       return signalPassFailure();
     }
     if (bits < 1 || bits > 8 || group < -1) {
-      getOperation().emitError() << "expected 1 to 8 bits and a group of -1, 0 or more but got " << bits << " and " << group;
+      getOperation().emitError() << "expected 1 to 8 bits and a group of -1, 0 or more but got " << unsigned(bits) << " and " << int64_t(group);
       return signalPassFailure();
     }
     llvm::Regex onlyPattern(only), keepPattern(keep);
