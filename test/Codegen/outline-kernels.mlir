@@ -1,0 +1,110 @@
+// RUN: quant-opt %s -split-input-file --quanta-outline-kernels --canonicalize --cse -verify-diagnostics | FileCheck %s
+
+#u4 = #quanta.uniform<bits = 4, group = 32, zero = point>
+
+// Leading dimensions collapse; each component of the weight is one stored constant in tiles of 16 rows.
+// CHECK-LABEL: func @encoded_linear
+// CHECK-DAG: %[[CODES:.*]] = quanta.weight @w.codes : memref<3x12x16xi32>
+// CHECK-DAG: %[[SCALES:.*]] = quanta.weight @w.scales : memref<3x3x16xf16>
+// CHECK-DAG: %[[ZEROS:.*]] = quanta.weight @w.zeros : memref<3x3x16xi8>
+// CHECK: %[[X:.*]] = tensor.collapse_shape %{{.*}} {{\[}}[0, 1], [2]]
+// CHECK: quanta.kernel "linear" ins(%[[X]], %{{.*}} : tensor<?x96xf32>, tensor<40xf32>) weights(%[[CODES]], %[[SCALES]], %[[ZEROS]]
+// CHECK-SAME: {encoding = #{{.*}}, shape = array<i64: 40, 96>} -> tensor<?x40xf32>
+// CHECK: tensor.expand_shape
+// CHECK: quanta.weights @w.codes memref<3x12x16xi32> = {{.*}} {component = "codes"}
+func.func @encoded_linear(%x: tensor<?x?x96xf32>, %b: tensor<40xf32>) -> tensor<?x?x40xf32> {
+  %w = quanta.constant {codes = dense<1> : tensor<40x96xi8>, scales = dense<1.0> : tensor<40x3xf16>, zeros = dense<8> : tensor<40x3xi8>} : tensor<40x96xf32, #u4>
+  %y = quanta.linear %x, %w bias %b : (tensor<?x?x96xf32>, tensor<40x96xf32, #u4>, tensor<40xf32>) -> tensor<?x?x40xf32>
+  return %y : tensor<?x?x40xf32>
+}
+
+// -----
+
+// A table that is also the weight of a linear layer is stored once, in the layer's tiles.
+// CHECK-LABEL: func @tied_embedding
+// CHECK: %[[W:.*]] = quanta.weight @[[NAME:.*]] : memref<2x8x16xf32>
+// CHECK: quanta.kernel "embedding" {{.*}} weights(%[[W]]
+// CHECK: quanta.kernel "linear" {{.*}} weights(%[[W]]
+// CHECK: quanta.weights @[[NAME]]
+// CHECK-NOT: quanta.weights
+func.func @tied_embedding(%i: tensor<?xi64>) -> tensor<?x32xf32> {
+  %w = arith.constant dense<[[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]]> : tensor<1x8xf32>
+  %t = arith.constant dense<2.0> : tensor<32x8xf32>
+  %x = quanta.embedding %t, %i : (tensor<32x8xf32>, tensor<?xi64>) -> tensor<?x8xf32>
+  %y = quanta.linear %x, %t : (tensor<?x8xf32>, tensor<32x8xf32>) -> tensor<?x32xf32>
+  return %y : tensor<?x32xf32>
+}
+
+// -----
+
+// Attention is two products around a softmax that works in place and reads its destination.
+// CHECK-LABEL: func @attention
+// CHECK: %[[S:.*]] = quanta.kernel "matmul" {{.*}} {scale = 1.250000e-01 : f32, transpose_rhs}
+// CHECK: %[[P:.*]] = quanta.kernel "softmax" ins(%{{.*}} : tensor<1x1x?x?xf32>) outs(%[[S]] : tensor<?x6x?x?xf32>) {reads_outputs}
+// CHECK: quanta.kernel "matmul" ins(%[[P]]
+func.func @attention(%q: tensor<?x6x?x64xf32>, %k: tensor<?x2x?x64xf32>, %m: tensor<1x1x?x?xf32>) -> tensor<?x6x?x64xf32> {
+  %y = quanta.attention %q, %k, %k mask %m {scale = 0.125 : f32} : (tensor<?x6x?x64xf32>, tensor<?x2x?x64xf32>, tensor<?x2x?x64xf32>, tensor<1x1x?x?xf32>) -> tensor<?x6x?x64xf32>
+  return %y : tensor<?x6x?x64xf32>
+}
+
+// -----
+
+// CHECK-LABEL: func @activation
+// CHECK: linalg.generic
+// CHECK: math.erf
+func.func @activation(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  %y = quanta.activation gelu %x : tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
+
+// -----
+
+// The taps of a convolution are a table of offsets in the weight's column order.
+// CHECK-LABEL: func @conv
+// CHECK: quanta.kernel "conv2d" {{.*}} weights(%{{.*}}, %{{.*}} : memref<4x3xi32>, memref<1x4x16xf32>)
+// CHECK: quanta.weights @{{.*}} memref<4x3xi32> = dense<{{\[\[}}0, 0, 0], [0, 0, 2], [0, 1, 0], [0, 1, 2]]>
+func.func @conv(%x: tensor<?x1x8x8xf32>) -> tensor<?x2x7x6xf32> {
+  %w = arith.constant dense<1.0> : tensor<2x1x2x2xf32>
+  %y = quanta.conv2d %x, %w {strides = array<i64: 1, 1>, dilations = array<i64: 1, 2>, pads = array<i64: 0, 0, 0, 0>} : (tensor<?x1x8x8xf32>, tensor<2x1x2x2xf32>) -> tensor<?x2x7x6xf32>
+  return %y : tensor<?x2x7x6xf32>
+}
+
+// -----
+
+func.func @half(%x: tensor<2x4xf16>) -> tensor<2x4xf16> {
+  // expected-error@+1 {{expected f32 operands but got 'tensor<2x4xf16>'}}
+  %y = quanta.softmax %x : tensor<2x4xf16>
+  return %y : tensor<2x4xf16>
+}
+
+// -----
+
+func.func @encoded_argument(%x: tensor<2x4xf32>, %w: tensor<2x4xf32, #quanta.uniform<bits = 4>>) -> tensor<2x2xf32> {
+  // expected-error@+1 {{expected an encoded weight to be a constant}}
+  %y = quanta.linear %x, %w : (tensor<2x4xf32>, tensor<2x4xf32, #quanta.uniform<bits = 4>>) -> tensor<2x2xf32>
+  return %y : tensor<2x2xf32>
+}
+
+// -----
+
+func.func @conv_argument(%x: tensor<1x1x8x8xf32>, %w: tensor<2x1x1x1xf32>) -> tensor<1x2x8x8xf32> {
+  // expected-error@+1 {{expected a constant f32 weight but got 'tensor<2x1x1x1xf32>'}}
+  %y = quanta.conv2d %x, %w {strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>} : (tensor<1x1x8x8xf32>, tensor<2x1x1x1xf32>) -> tensor<1x2x8x8xf32>
+  return %y : tensor<1x2x8x8xf32>
+}
+
+// -----
+
+func.func @table_argument(%t: tensor<4x4xf32>, %i: tensor<2xi64>) -> tensor<2x4xf32> {
+  // expected-error@+1 {{expected a constant f32 table but got 'tensor<4x4xf32>'}}
+  %y = quanta.embedding %t, %i : (tensor<4x4xf32>, tensor<2xi64>) -> tensor<2x4xf32>
+  return %y : tensor<2x4xf32>
+}
+
+// -----
+
+func.func @batches(%a: tensor<1x2x3x4x5xf32>, %b: tensor<2x2x3x5x4xf32>) -> tensor<2x2x3x4x4xf32> {
+  // expected-error@+1 {{expected equal leading batch dimensions}}
+  %y = quanta.matmul %a, %b : (tensor<1x2x3x4x5xf32>, tensor<2x2x3x5x4xf32>) -> tensor<2x2x3x4x4xf32>
+  return %y : tensor<2x2x3x4x4xf32>
+}
