@@ -16,8 +16,8 @@ endif()
 add_library(quanta_mlir_flags INTERFACE)
 target_link_libraries(quanta_mlir_flags INTERFACE quanta_flags)
 target_include_directories(quanta_mlir_flags SYSTEM INTERFACE ${LLVM_INCLUDE_DIRS} ${MLIR_INCLUDE_DIRS})
-target_compile_definitions(quanta_mlir_flags INTERFACE)
-target_compile_options(quanta_mlir_flags INTERFACE ${QUANTA_LLVM_DEFINITIONS})
+# A system header that was reinstalled unchanged does not make the precompiled header stale.
+target_compile_options(quanta_mlir_flags INTERFACE ${QUANTA_LLVM_DEFINITIONS} -fpch-validate-input-files-content)
 
 # Every library that uses MLIR shares one precompiled header: 2 s a file instead of 10 s (see docs/Rationale.md).
 file(WRITE ${CMAKE_BINARY_DIR}/QuantaPCH.cpp "")
