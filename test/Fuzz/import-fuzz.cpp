@@ -1,14 +1,24 @@
 //===- import-fuzz.cpp - Feed damaged models to the importer ------------------------------------------------------===//
 //
-// quanta-import-fuzz COUNT SEED FILE...: no damage, however arranged, may crash the importer, hang it or make it
-// allocate without bound. Build with -DQUANTA_SANITIZE=address,undefined. The same arguments give the same damage.
+// quanta-import-fuzz [--lower] COUNT SEED FILE...: no damage, however arranged, may crash the importer, hang it or make it
+// allocate without bound. With --lower, models that are still accepted go on through folding, matching, conversion,
+// quantization and lowering; they may be refused there, with a message. Build with -DQUANTA_SANITIZE=address,undefined.
+// The same arguments give the same damage.
 //
 //===--------------------------------------------------------------------------------------------------------------===//
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/MLIRContext.h"
 #include "quanta/Import/ONNX/Import.h"
 #include "quanta/Import/ONNX/Shapes.h"
+#include "quanta/Conversion/Passes.h"
+#include "quanta/Pipelines/Phases.h"
+#include "quanta/Pipelines/Registration.h"
+#include "quanta/Transforms/Passes.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
 #include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/PrettyStackTrace.h"
+#include "llvm/Support/Signals.h"
 #include "llvm/Support/raw_ostream.h"
 #include <random>
 
@@ -133,11 +143,29 @@ static std::string damageFields(llvm::StringRef seed, std::mt19937_64 &random) {
   return model.SerializeAsString();
 }
 
+/// Everything between import and code. Failure without a message is a bug, too.
+static bool lower(ModuleOp module, unsigned &messages) {
+  PassManager passes(module.getContext());
+  quanta::buildONNXPreparePipeline(passes);
+  passes.addPass(quanta::createConvertONNXToQuanta());
+  passes.addPass(createCanonicalizerPass());
+  passes.addPass(quanta::createQuantizeWeights());
+  quanta::buildLowerPhase(passes, 512);
+  return succeeded(passes.run(module)) || messages;
+}
+
 int main(int argc, char **argv) {
+  llvm::sys::PrintStackTraceOnErrorSignal(argv[0]);
+  bool lowers = argc > 1 && llvm::StringRef(argv[1]) == "--lower";
+  argc -= lowers;
+  argv += lowers;
   if (argc < 4) {
-    llvm::errs() << "usage: quanta-import-fuzz COUNT SEED FILE...\n";
+    llvm::errs() << "usage: quanta-import-fuzz [--lower] COUNT SEED FILE...\n";
     return 1;
   }
+  DialectRegistry registry;
+  if (lowers)
+    quanta::registerDialects(registry);
   uint64_t count = std::strtoull(argv[1], nullptr, 10), seed = std::strtoull(argv[2], nullptr, 10), accepted = 0;
   std::vector<std::unique_ptr<llvm::MemoryBuffer>> files;
   for (int i = 3; i < argc; ++i) {
@@ -152,8 +180,13 @@ int main(int argc, char **argv) {
     std::mt19937_64 random(seed * 1000003 + i);
     llvm::StringRef file = files[i % files.size()]->getBuffer();
     std::string bytes = random() % 2 ? damage(file, random) : damageFields(file, random);
-    MLIRContext context(MLIRContext::Threading::DISABLED);
-    ScopedDiagnosticHandler quiet(&context, [](Diagnostic &) { return success(); });
+    llvm::PrettyStackTraceFormat where("damaged model %llu", static_cast<unsigned long long>(i));
+    MLIRContext context(registry, MLIRContext::Threading::DISABLED);
+    unsigned messages = 0;
+    ScopedDiagnosticHandler quiet(&context, [&](Diagnostic &) {
+      ++messages;
+      return success();
+    });
     quanta::Problems problems;
     auto module = quanta::importONNX(llvm::MemoryBufferRef(bytes, "model"), {}, &context, problems);
     problems.print(llvm::nulls());
@@ -170,6 +203,10 @@ int main(int argc, char **argv) {
         llvm::errs() << "case " << i << ": shapes that import found cannot be computed again\n";
         return 1;
       }
+    if (lowers && !lower(**module, messages)) {
+      llvm::errs() << "case " << i << ": lowering failed without a message\n";
+      return 1;
+    }
   }
   llvm::outs() << count << " damaged models, " << accepted << " of them accepted\n";
   return 0;
