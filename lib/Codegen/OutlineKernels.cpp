@@ -305,16 +305,7 @@ private:
     config.set("strides", op.getStridesAttr());
     config.set("pads", op.getPadsAttr());
     config.set("groups", op.getGroupsAttr());
-    // The offsets of every tap, in the weight's column order.
-    SmallVector<int32_t> taps;
-    for (int64_t c = 0; c < weightType.getDimSize(1); ++c)
-      for (int64_t h = 0; h < weightType.getDimSize(2); ++h)
-        for (int64_t w = 0; w < weightType.getDimSize(3); ++w)
-          llvm::append_values(taps, int32_t(c), int32_t(h * op.getDilations()[0]), int32_t(w * op.getDilations()[1]));
-    int64_t columns = static_cast<int64_t>(taps.size()) / 3;
-    auto table = DenseElementsAttr::get(RankedTensorType::get({columns, 3}, b.getI32Type()), ArrayRef<int32_t>(taps));
-    SmallVector<Value> addresses{weights.store(b, op.getLoc(), "taps", table, MemRefType::get({columns, 3}, b.getI32Type()), {}, "")};
-    llvm::append_range(addresses, weight->addresses);
+    config.set("dilations", op.getDilationsAttr());
     SmallVector<Value> inputs{op.getInput()};
     if (op.getBias())
       inputs.push_back(op.getBias());
@@ -326,7 +317,7 @@ private:
       Value extent = arith::AddIOp::create(b, tensor::DimOp::create(b, op.getInput(), 2 + d), b.index(fixed));
       return Value(arith::AddIOp::create(b, arith::FloorDivSIOp::create(b, extent, b.index(op.getStrides()[d])), b.index(1)));
     };
-    Value y = kernel("conv2d", inputs, addresses,
+    Value y = kernel("conv2d", inputs, weight->addresses,
                      empty({size(op.getInput(), 0), b.getIndexAttr(weightType.getDimSize(0)), spatial(0), spatial(1)}, b.getF32Type()), config);
     return replace(op, y);
   }
