@@ -73,10 +73,9 @@ public:
   }
 
   static std::string nameOf(Value weight, StringRef component) {
-    std::string name = "w";
-    Location loc = weight.getLoc();
-    if (auto named = dyn_cast<NameLoc>(loc))
-      name = named.getName().str();
+    std::string name = getNodeName(weight.getLoc());
+    if (name.empty())
+      name = "w";
     return component == "values" || component.empty() ? name : name + "." + component.str();
   }
 
@@ -365,8 +364,8 @@ private:
       addresses.push_back(weights.store(b, op.getTable().getLoc(), WeightStore::nameOf(op.getTable(), ""), constant,
                                         MemRefType::get(tableType.getShape(), tableType.getElementType()), {}, ""));
     }
-    if (auto named = dyn_cast<NameLoc>(op.getLoc()))
-      config.set("node", named.getName());
+    if (std::string node = getNodeName(op.getLoc()); !node.empty())
+      config.set("node", b.getStringAttr(node));
     Value indices = op.getIndices();
     int64_t rank = type(indices).getRank();
     Value flat = rank == 1 ? indices : collapseTo(indices, 1);

@@ -14,18 +14,6 @@ using namespace mlir::quanta;
 
 //===- Facts --------------------------------------------------------------------------------------------------------------===//
 
-std::string mlir::quanta::getNodeName(Location loc) {
-  std::string name;
-  loc->walk([&](Location part) {
-    auto named = dyn_cast<NameLoc>(part);
-    if (!named)
-      return WalkResult::advance();
-    name = named.getName().str();
-    return WalkResult::interrupt();
-  });
-  return name;
-}
-
 uint64_t mlir::quanta::getPeakBytes() {
   auto status = llvm::MemoryBuffer::getFileAsStream("/proc/self/status");
   if (!status)

@@ -23,19 +23,6 @@ using namespace mlir::quanta;
 
 namespace {
 
-/// The name a user knows an op or a constant by.
-std::string nameOf(Location loc) {
-  std::string name;
-  loc->walk([&](Location inner) {
-    auto named = dyn_cast<NameLoc>(inner);
-    if (!named)
-      return WalkResult::advance();
-    name = named.getName().str();
-    return WalkResult::interrupt();
-  });
-  return name;
-}
-
 /// True for ops that move or rescale elements without mixing channels through weights.
 bool isTransparent(Operation *op) {
   if (isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp, tensor::CastOp, tensor::ExtractSliceOp, tensor::ReshapeOp, SoftmaxOp,
@@ -117,7 +104,7 @@ struct QuantizeWeights : public mlir::quanta::impl::QuantizeWeightsBase<Quantize
         if (!isa<LinearOp, Conv2DOp>(op))
           return WalkResult::advance();
         Value weight = op->getOperand(1);
-        std::string name = nameOf(op->getLoc()), weightName = nameOf(weight.getLoc());
+        std::string name = getNodeName(op->getLoc()), weightName = getNodeName(weight.getLoc());
         auto matches = [&](llvm::Regex &pattern) { return pattern.match(name) || pattern.match(weightName); };
         if (getEncoding(weight.getType()))
           return WalkResult::advance();

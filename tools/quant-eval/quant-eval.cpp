@@ -10,7 +10,7 @@
 //               windows (of the mean log-likelihood) or samples (of being right).
 //
 //===----------------------------------------------------------------------------------------------------------------------===//
-#include "quanta/Support/ModelOptions.h"
+#include "../ModelOptions.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/Parallel.h"

@@ -1,6 +1,6 @@
 //===- quant-run.cpp - Runs a compiled model on .npz files ----------------------------------------------------------------===//
 #include "quanta/Support/Compare.h"
-#include "quanta/Support/ModelOptions.h"
+#include "../ModelOptions.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/FormatVariadic.h"
 #include <algorithm>

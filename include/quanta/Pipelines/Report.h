@@ -42,9 +42,6 @@ struct Report {
   llvm::Error write(llvm::StringRef path) const;
 };
 
-/// Name of the node or weight that a location stands for, or an empty string.
-std::string getNodeName(Location loc);
-
 /// Largest resident size of this process so far.
 uint64_t getPeakBytes();
 

@@ -2,6 +2,7 @@
 #include "quanta/Dialect/IR/Quanta.h"
 #include "quanta/Format/TileLayout.h"
 #include "mlir/IR/DialectImplementation.h"
+#include "mlir/IR/Location.h"
 #include "mlir/IR/OpImplementation.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -55,6 +56,18 @@ void QuantaDialect::registerEncodings() {
 #define GET_ATTRDEF_LIST
 #include "quanta/Dialect/IR/QuantaAttrs.cpp.inc"
       >();
+}
+
+std::string mlir::quanta::getNodeName(Location loc) {
+  std::string name;
+  loc->walk([&](Location part) {
+    auto named = dyn_cast<NameLoc>(part);
+    if (!named)
+      return WalkResult::advance();
+    name = named.getName().str();
+    return WalkResult::interrupt();
+  });
+  return name;
 }
 
 std::pair<int64_t, int64_t> mlir::quanta::getMatrixShape(ArrayRef<int64_t> shape) {

@@ -25,6 +25,9 @@ struct Component {
   Type elementType;
 };
 
+/// The name by which a user knows what is at a location: the node's or the weight's in the model, or an empty string.
+std::string getNodeName(Location loc);
+
 /// Rows (dimension 0) and columns (product of the others) by which encodings read a tensor; dynamic propagates.
 std::pair<int64_t, int64_t> getMatrixShape(ArrayRef<int64_t> shape);
 } // namespace mlir::quanta

@@ -1,6 +1,6 @@
 //===- ModelOptions.h - Command-line options of tools that run models -----------------------------------------*- C++ -*-===//
-#ifndef QUANTA_SUPPORT_MODELOPTIONS_H
-#define QUANTA_SUPPORT_MODELOPTIONS_H
+#ifndef QUANTA_TOOLS_MODELOPTIONS_H
+#define QUANTA_TOOLS_MODELOPTIONS_H
 
 #include "quanta/Support/CompiledModel.h"
 #include "llvm/ADT/STLExtras.h"
@@ -84,4 +84,4 @@ inline int reportError(llvm::StringRef tool, llvm::Error error) {
 
 } // namespace quanta
 
-#endif // QUANTA_SUPPORT_MODELOPTIONS_H
+#endif // QUANTA_TOOLS_MODELOPTIONS_H
