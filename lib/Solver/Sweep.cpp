@@ -1,6 +1,7 @@
 //===- Sweep.cpp - Error-compensating sweep over the columns of a matrix
 //--------------------------------------------------===//
 #include "quanta/Solver/Sweep.h"
+#include "EigenViews.h"
 #include <Eigen/Cholesky>
 #include <algorithm>
 #include <cmath>
@@ -9,13 +10,6 @@
 namespace quanta {
 
 namespace {
-using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-using ConstMap = Eigen::Map<const RowMajor, 0, Eigen::OuterStride<>>;
-
-ConstMap map(MatrixViewF64 view) {
-  return {view.row(0), view.rows(), view.columns(), Eigen::OuterStride<>(std::max<int64_t>(view.stride(), 1))};
-}
-
 bool isFinite(MatrixViewF64 matrix) {
   for (int64_t row = 0; row < matrix.rows(); ++row)
     for (int64_t column = 0; column < matrix.columns(); ++column)

@@ -10,11 +10,27 @@ namespace quanta {
 /// What stands for zero in a uniform format; see the encoding #quanta.uniform.
 enum class UniformZero : uint8_t { Symmetric, Point, Offset };
 
+/// How the range that a scale covers is found. The candidates are p·range with p = 1 − i/steps; the first with the
+/// least Σ |w − ŵ|^norm wins.
+struct RangeSearch {
+  unsigned candidates = 0;   ///< i < candidates; 0: the whole range is covered
+  unsigned steps = 100;
+  double norm = 2.4;
+  unsigned alternations = 0; ///< then so often: the nearest codes, the scale (and offset) of least squares for them
+
+  bool enabled() const { return candidates > 0; }
+  /// As GPTQ was published.
+  static constexpr RangeSearch published() { return {80, 100, 2.4, 0}; }
+  /// Meant for weights whose importance is known, see fitUniformGrid; better at two bits.
+  static constexpr RangeSearch leastSquares() { return {38, 50, 2, 8}; }
+};
+
 struct UniformOptions {
   unsigned bits = 4;   ///< 1 to 8
   int64_t group = 0;   ///< columns that share a scale; 0: a scale a row; -1: one for the matrix
   UniformZero zero = UniformZero::Point;
-  bool halfScale = true; ///< scales and offsets are stored as f16, else f32
+  bool halfScale = true;  ///< scales and offsets are stored as f16, else f32
+  RangeSearch range = {}; ///< off: min-max
 };
 
 /// A matrix as codes q of `bits` bits:
@@ -39,9 +55,11 @@ struct UniformResult {
   void decode(float *out) const;
 };
 
-/// Min-max round to nearest (half to even). Point extends the range of a group to contain 0 and stores 0 exactly. With
-/// Symmetric and two bits or more the codes are 1 to 2^bits − 1; with one bit the scale is twice the mean magnitude. A
-/// group that is all zero has scale 0. Codes are computed with the scale as it is stored.
+/// Round to nearest (half to even), min-max unless options.range says otherwise. Point extends the range of a group to
+/// contain 0 and stores 0 exactly. With Symmetric and two bits or more the codes are 1 to 2^bits − 1; with one bit the
+/// scale is twice the mean magnitude. A group that is all zero has scale 0. Codes are computed with the scale as it is
+/// stored. A search of the range with one bit and no zero point has nothing to shrink: its values are the mean (0 with
+/// Symmetric) plus and minus the mean magnitude around it.
 UniformResult quantizeRtn(MatrixView weights, const UniformOptions &options);
 
 } // namespace quanta
