@@ -13,6 +13,8 @@ using namespace mlir::quanta;
 
 namespace {
 struct EmitKernels : public quanta::impl::EmitKernelsBase<EmitKernels> {
+  using EmitKernelsBase::EmitKernelsBase;
+
   void runOnOperation() override {
     // Family, config and types decide the code; the key is their attribute.
     DenseMap<Attribute, func::FuncOp> emitted;
@@ -59,6 +61,7 @@ struct EmitKernels : public quanta::impl::EmitKernelsBase<EmitKernels> {
     symbols.insert(function);
     Block *body = function.addEntryBlock();
     KernelBuilder b{ImplicitLocOpBuilder::atBlockEnd(kernel.getLoc(), body)};
+    b.registers = RegisterTile::get(vectorBits);
     ValueRange all = body->getArguments();
     size_t inputs = kernel.getInputs().size(), weights = kernel.getWeights().size();
     KernelArgs args{kernel.getConfig(), all.take_front(inputs), all.slice(inputs, weights), all.drop_front(inputs + weights)};

@@ -62,7 +62,11 @@ void mlir::quanta::buildLowerPhase(OpPassManager &passes, unsigned vectorBits) {
   LoweringOptions lowering;
   lowering.vectorBits = vectorBits;
   lowering.beforeBufferize = [](OpPassManager &pm) { pm.addPass(createOutlineKernels()); };
-  lowering.afterBufferize = [](OpPassManager &pm) { pm.addPass(createEmitKernels()); };
+  lowering.afterBufferize = [=](OpPassManager &pm) {
+    EmitKernelsOptions kernels;
+    kernels.vectorBits = vectorBits;
+    pm.addPass(createEmitKernels(kernels));
+  };
   buildLoweringPipeline(passes, lowering);
 }
 

@@ -1,4 +1,9 @@
 // RUN: quant-opt %s -split-input-file --quanta-emit-kernels -verify-diagnostics | FileCheck %s
+// RUN: quant-opt %s -split-input-file --quanta-emit-kernels=vector-bits=256 -verify-diagnostics | FileCheck %s --check-prefix=HALF
+
+// With 16 registers of 256 bits 6 rows by one tile: 12 accumulators.
+// HALF-LABEL: func @shared
+// HALF: scf.for {{.*}} -> ({{(vector<16xf32>, ){5}vector<16xf32>[)]}}
 
 #u4 = #quanta.uniform<bits = 4, group = 32, zero = point>
 #p4 = #quanta.packed<base = #u4>

@@ -20,10 +20,23 @@ namespace mlir::quanta {
 /// Lanes of a tile: rows of a weight, or neighbouring elements of an activation.
 constexpr int64_t kLanes = 16;
 
+/// How much of a product fits the registers: rows × tiles accumulators of 16 lanes, a panel's tiles and one broadcast.
+struct RegisterTile {
+  int64_t rows, tiles;
+  int64_t columns() const { return tiles * kLanes; }
+  /// For vectors of this width: 16 accumulators of 32 registers with 512 bits; 12 of 16 with 256; 8 of 16 with 128.
+  static RegisterTile get(unsigned vectorBits) {
+    return vectorBits >= 512 ? RegisterTile{8, 2} : vectorBits >= 256 ? RegisterTile{6, 1} : RegisterTile{2, 1};
+  }
+};
+
 class KernelBuilder : public ImplicitLocOpBuilder {
 public:
   using ImplicitLocOpBuilder::ImplicitLocOpBuilder;
   KernelBuilder(const ImplicitLocOpBuilder &builder) : ImplicitLocOpBuilder(builder) {}
+
+  /// What the target's registers hold.
+  RegisterTile registers = RegisterTile::get(512);
 
   VectorType f32Tile() { return VectorType::get({kLanes}, getF32Type()); }
   VectorType i32Tile() { return VectorType::get({kLanes}, getI32Type()); }

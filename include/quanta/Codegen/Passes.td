@@ -35,7 +35,10 @@ def EmitKernels : Pass<"quanta-emit-kernels", "::mlir::ModuleOp"> {
     Each `quanta.kernel` on memrefs becomes a call of a private function that the family's emitter writes: loops in `scf`,
     16-lane tiles in `vector`, tasks for the thread pool as `scf.parallel`. Kernels with the same family, config and operand
     types share a function. An encoding that no emitter can decode is an error.
+
+    Tiles have 16 lanes for every target; `vector-bits` decides how many of them a product keeps in registers.
   }];
+  let options = [Option<"vectorBits", "vector-bits", "unsigned", "512", "width of the target's vectors: 128, 256 or 512">];
   let dependentDialects = ["::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect", "::mlir::arith::ArithDialect",
                            "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect", "::mlir::func::FuncDialect",
                            "::mlir::cf::ControlFlowDialect"];

@@ -1,6 +1,6 @@
 //===- Conv2D.cpp - Convolution as a product of weight rows and collected pixels -------------------------------------------===//
 //
-// For 32 neighbouring output pixels the taps are collected into a panel [k][32] (implicit GEMM); output channels are the
+// For 16 or 32 neighbouring output pixels the taps are collected into a panel [k][16 or 32] (implicit GEMM); output channels are the
 // rows. Groups and depthwise convolutions are the same with fewer rows.
 //
 // Sixteen neighbouring pixels lie in few output rows, and with stride 1 the inputs of each row are neighbours too: one masked
@@ -148,31 +148,31 @@ void ConvEmitter::collect(const PixelTile &tile, Value masks, Value panel, Value
 void ConvEmitter::emit() {
   int64_t rowsPerGroup = weight.rows() / groups, channelsPerGroup = shape[1];
   height = b.dim(x, 2), width = b.dim(x, 3), outWidth = b.dim(y, 3), image = b.mul(height, width);
-  Value pixels = b.mul(b.dim(y, 2), outWidth), panels = b.ceilDiv(pixels, kPanelColumns);
+  Value pixels = b.mul(b.dim(y, 2), outWidth), panels = b.ceilDiv(pixels, b.registers.columns());
   auto flatten = [&](Value memref, ArrayRef<ReassociationIndices> dims) -> Value { return memref::CollapseShapeOp::create(b, memref, dims); };
   input = flatten(x, {{0, 1, 2, 3}});
   Value output = flatten(y, {{0}, {1}, {2, 3}});
   lanes = arith::ConstantOp::create(b, DenseElementsAttr::get(b.i32Tile(), ArrayRef<int32_t>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}));
   APInt constant;
-  bool alwaysFull = matchPattern(pixels, m_ConstantInt(&constant)) && constant.getSExtValue() % kPanelColumns == 0;
+  bool alwaysFull = matchPattern(pixels, m_ConstantInt(&constant)) && constant.getSExtValue() % b.registers.columns() == 0;
 
   int64_t groupBlocks = llvm::divideCeil(groups, kGroupBlock);
   b.parallel(b.mul(b.mul(b.dim(x, 0), groupBlocks), panels), [&](Value task) {
-    Value pixel = b.mul(b.rem(task, panels), kPanelColumns), matrix = b.div(task, panels), valid = b.sub(pixels, pixel);
+    Value pixel = b.mul(b.rem(task, panels), b.registers.columns()), matrix = b.div(task, panels), valid = b.sub(pixels, pixel);
     Value firstGroup = b.mul(b.rem(matrix, groupBlocks), kGroupBlock), n = b.div(matrix, groupBlocks);
     Value panel, masks, scratch = weight.scratch(b, 1);
     SmallVector<PixelTile> tiles;
     SmallVector<Value> exists;
     if (!isPointwise()) {
-      panel = b.scratch({kPanelTiles, weight.chunk(), kLanes}, b.getF32Type());
-      masks = b.scratch({kPanelTiles, window, masksPerTap()}, b.getI16Type());
+      panel = b.scratch({b.registers.tiles, weight.chunk(), kLanes}, b.getF32Type());
+      masks = b.scratch({b.registers.tiles, window, masksPerTap()}, b.getI16Type());
       shifts = b.scratch({window}, b.getIndexType());
       b.loop(b.index(0), b.index(window), 1, [&](Value t) {
         Value down = b.mul(b.mul(b.div(t, shape[3]), dilations[0]), width), right = b.mul(b.rem(t, shape[3]), dilations[1]);
         memref::StoreOp::create(b, b.add(down, right), shifts, ValueRange{t});
       });
     }
-    for (int64_t c = 0; c < kPanelTiles; ++c) {
+    for (int64_t c = 0; c < b.registers.tiles; ++c) {
       Value tileValid = b.sub(valid, b.index(c * kLanes));
       if (isPointwise())
         exists.push_back(b.mask(tileValid));

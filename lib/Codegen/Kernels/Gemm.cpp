@@ -4,16 +4,16 @@
 using namespace mlir;
 using namespace mlir::quanta;
 
-/// `rows` × kPanelTiles accumulators over one chunk.
+/// `rows` × b.registers.tiles accumulators over one chunk.
 static void emitBlock(KernelBuilder &b, const GemmTile &tile, Value row, int64_t rows) {
   SmallVector<Value> rowIndex;
   for (int64_t r = 0; r < rows; ++r)
     rowIndex.push_back(b.add(row, r));
-  Value full = tile.alwaysFull ? Value() : Value(arith::CmpIOp::create(b, arith::CmpIPredicate::sge, tile.valid, b.index(kPanelColumns)));
+  Value full = tile.alwaysFull ? Value() : Value(arith::CmpIOp::create(b, arith::CmpIPredicate::sge, tile.valid, b.index(b.registers.columns())));
   auto forEach = [&](function_ref<Value(int64_t r, int64_t c)> body) {
     SmallVector<Value> values;
     for (int64_t r = 0; r < rows; ++r)
-      for (int64_t c = 0; c < kPanelTiles; ++c)
+      for (int64_t c = 0; c < b.registers.tiles; ++c)
         values.push_back(body(r, c));
     return values;
   };
@@ -27,19 +27,19 @@ static void emitBlock(KernelBuilder &b, const GemmTile &tile, Value row, int64_t
     Value zero = b.tileOf(0.0f);
     return forEach([&](int64_t r, int64_t c) { return b.loadMasked(tile.result, tile.c(rowIndex[r], c), mask(c), zero); });
   };
-  SmallVector<Type> types(rows * kPanelTiles, b.f32Tile());
+  SmallVector<Type> types(rows * b.registers.tiles, b.f32Tile());
   auto resume = [&] { return full ? b.select(full, types, fromMemory, fromMemoryMasked) : fromMemory(); };
   SmallVector<Value> acc = tile.first ? b.select(tile.first, types, fromBias, resume) : fromBias();
 
   auto step = [&](Value k, ValueRange carried) {
     SmallVector<Value> columns;
-    for (int64_t c = 0; c < kPanelTiles; ++c)
+    for (int64_t c = 0; c < b.registers.tiles; ++c)
       columns.push_back(tile.b(k, c));
     SmallVector<Value> next;
     for (int64_t r = 0; r < rows; ++r) {
       Value a = b.splat(tile.a(rowIndex[r], k));
-      for (int64_t c = 0; c < kPanelTiles; ++c)
-        next.push_back(b.fma(a, columns[c], carried[r * kPanelTiles + c]));
+      for (int64_t c = 0; c < b.registers.tiles; ++c)
+        next.push_back(b.fma(a, columns[c], carried[r * b.registers.tiles + c]));
     }
     return next;
   };
@@ -65,7 +65,7 @@ static void emitBlock(KernelBuilder &b, const GemmTile &tile, Value row, int64_t
 
   auto store = [&] {
     forEach([&](int64_t r, int64_t c) {
-      b.storeTile(acc[r * kPanelTiles + c], tile.result, tile.c(rowIndex[r], c));
+      b.storeTile(acc[r * b.registers.tiles + c], tile.result, tile.c(rowIndex[r], c));
       return Value();
     });
   };
@@ -73,19 +73,21 @@ static void emitBlock(KernelBuilder &b, const GemmTile &tile, Value row, int64_t
     return store();
   b.ifThen(full, store, [&] {
     forEach([&](int64_t r, int64_t c) {
-      b.storeMasked(acc[r * kPanelTiles + c], tile.result, tile.c(rowIndex[r], c), mask(c));
+      b.storeMasked(acc[r * b.registers.tiles + c], tile.result, tile.c(rowIndex[r], c), mask(c));
       return Value();
     });
   });
 }
 
 void quanta::emitGemmRows(KernelBuilder &b, const GemmTile &tile, Value begin, Value end) {
-  constexpr int64_t kRows = 8;
+  const int64_t most = b.registers.rows;
   Value count = b.sub(end, begin);
-  Value blocked = b.add(begin, b.mul(b.div(count, kRows), kRows));
-  b.loop(begin, blocked, kRows, [&](Value row) { emitBlock(b, tile, row, kRows); });
+  Value blocked = b.add(begin, b.mul(b.div(count, most), most));
+  b.loop(begin, blocked, most, [&](Value row) { emitBlock(b, tile, row, most); });
   Value row = blocked;
-  for (int64_t rows = kRows / 2; rows >= 1; rows /= 2) {
+  for (int64_t rows : {4, 2, 1}) {
+    if (rows >= most)
+      continue;
     Value enough = arith::CmpIOp::create(b, arith::CmpIPredicate::sge, b.sub(end, row), b.index(rows));
     b.ifThen(enough, [&] { emitBlock(b, tile, row, rows); });
     row = b.add(row, arith::SelectOp::create(b, enough, b.index(rows), b.index(0)));

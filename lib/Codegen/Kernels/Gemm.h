@@ -1,6 +1,7 @@
 //===- Gemm.h - The register-tiled core of every dense kernel -------------------------------------------*- C++ -*-===//
 //
-// C[row][column] += Σₖ A[row][k] · B[k][column]: up to 8 rows by 2 tiles of 16 columns stay in registers while k runs.
+// C[row][column] += Σₖ A[row][k] · B[k][column]: a few rows by a panel of one or two tiles of 16 columns stay in registers
+// while k runs (KernelBuilder::registers).
 // Linear layers put weights in the columns, convolutions put them in the rows; what A, B and C are is given by closures.
 //
 //===--------------------------------------------------------------------------------------------------------------------===//
@@ -12,9 +13,6 @@
 
 namespace mlir::quanta {
 
-/// Tiles of 16 columns held in registers; with 8 rows these are 16 accumulators of 512 bits.
-constexpr int64_t kPanelTiles = 2;
-constexpr int64_t kPanelColumns = kPanelTiles * kLanes;
 /// Most columns of the contraction per pass: a panel of 512 × 32 floats (64 KiB) streams from the second-level cache, which a
 /// block of 8 rows hides; shorter passes would reload and store the sums more often.
 constexpr int64_t kChunk = 512;
@@ -33,7 +31,7 @@ struct GemmTile {
   bool alwaysFull = false;                               ///< `valid` is known to be at least a whole panel
 };
 
-/// Emits the loops over rows `begin` to `end`: blocks of 8, then 4, 2 and 1.
+/// Emits the loops over rows `begin` to `end`: blocks of the most rows that registers hold, then 4, 2 and 1.
 void emitGemmRows(KernelBuilder &b, const GemmTile &tile, Value begin, Value end);
 
 /// Runs `body(k0, count, first)` for chunks of at most `chunk` of the `total` contraction columns; `first` is null when one

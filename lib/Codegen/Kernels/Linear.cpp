@@ -8,24 +8,24 @@ using namespace mlir::quanta;
 void quanta::emitLinear(KernelBuilder &b, const KernelArgs &args) {
   Value x = args.inputs[0], bias = args.inputs.size() > 1 ? args.inputs[1] : Value(), y = args.outputs[0];
   WeightTiles weight(b, cast<PackedAttr>(args.config.get("encoding")), args.getInts("shape"), args.weights);
-  int64_t panels = llvm::divideCeil(weight.tiles(), kPanelTiles);
+  int64_t panels = llvm::divideCeil(weight.tiles(), b.registers.tiles);
   Value rows = b.dim(x, 0);
 
   // Consecutive tasks share a block of rows: a thread's share of the tasks reads it from its own cache.
   b.parallel(b.mul(b.ceilDiv(rows, kRowBlock), panels), [&](Value task) {
     Value panel = b.rem(task, panels), rowBegin = b.mul(b.div(task, panels), kRowBlock);
     Value rowEnd = b.min(rows, b.add(rowBegin, kRowBlock));
-    Value column = b.mul(panel, kPanelColumns), valid = b.sub(b.index(weight.rows()), column);
+    Value column = b.mul(panel, b.registers.columns()), valid = b.sub(b.index(weight.rows()), column);
     SmallVector<Value> tiles, biasTiles;
-    for (int64_t c = 0; c < kPanelTiles; ++c) {
+    for (int64_t c = 0; c < b.registers.tiles; ++c) {
       // The second tile of the last panel may not exist; its columns are computed from the first and never stored.
-      tiles.push_back(b.min(b.add(b.mul(panel, kPanelTiles), c), b.index(weight.tiles() - 1)));
+      tiles.push_back(b.min(b.add(b.mul(panel, b.registers.tiles), c), b.index(weight.tiles() - 1)));
       biasTiles.push_back(bias ? b.loadMasked(bias, {b.add(column, c * kLanes)}, b.mask(b.sub(valid, b.index(c * kLanes))), b.tileOf(0.0f))
                                : b.tileOf(0.0f));
     }
-    Value scratch = weight.scratch(b, kPanelTiles);
+    Value scratch = weight.scratch(b, b.registers.tiles);
     emitChunks(b, b.index(weight.columns()), weight.chunk(), [&](Value begin, Value count, Value first) {
-      for (int64_t c = 0; c < kPanelTiles; ++c)
+      for (int64_t c = 0; c < b.registers.tiles; ++c)
         weight.decode(b, tiles[c], begin, b.add(begin, count), scratch, c);
       GemmTile tile;
       tile.a = [&](Value row, Value k) { return b.load(x, {row, b.add(begin, k)}); };
@@ -36,7 +36,7 @@ void quanta::emitLinear(KernelBuilder &b, const KernelArgs &args) {
       tile.chunk = count;
       tile.first = first;
       tile.valid = valid;
-      tile.alwaysFull = weight.rows() % kPanelColumns == 0;
+      tile.alwaysFull = weight.rows() % b.registers.columns() == 0;
       emitGemmRows(b, tile, rowBegin, rowEnd);
     });
   });

@@ -29,7 +29,7 @@ void quanta::emitMatmul(KernelBuilder &b, const KernelArgs &args) {
   bool transposed = args.has("transpose_rhs");
   float scale = args.getFloat("scale");
   Value heads = b.dim(y, 1), rows = b.dim(y, 2), columns = b.dim(y, 3), depth = b.dim(lhs, 3);
-  Value panels = b.ceilDiv(columns, kPanelColumns), blocks = b.ceilDiv(rows, kRowBlock);
+  Value panels = b.ceilDiv(columns, b.registers.columns()), blocks = b.ceilDiv(rows, kRowBlock);
   Value perMatrix = b.mul(panels, blocks);
 
   /// Index of a batch dimension in an operand that may broadcast or share heads among groups of queries.
@@ -45,18 +45,18 @@ void quanta::emitMatmul(KernelBuilder &b, const KernelArgs &args) {
   b.parallel(b.mul(b.mul(b.dim(y, 0), heads), perMatrix), [&](Value task) {
     Value matrix = b.div(task, perMatrix), within = b.rem(task, perMatrix);
     Value i = b.div(matrix, heads), h = b.rem(matrix, heads);
-    Value rowBegin = b.mul(b.div(within, panels), kRowBlock), column = b.mul(b.rem(within, panels), kPanelColumns);
+    Value rowBegin = b.mul(b.div(within, panels), kRowBlock), column = b.mul(b.rem(within, panels), b.registers.columns());
     Value rowEnd = b.min(rows, b.add(rowBegin, kRowBlock)), valid = b.sub(columns, column);
     Value li = batchIndex(lhs, 0, i, Value()), lh = batchIndex(lhs, 1, h, heads);
     Value ri = batchIndex(rhs, 0, i, Value()), rh = batchIndex(rhs, 1, h, heads);
-    Value panel = b.scratch({kPanelTiles, kChunk, kLanes}, b.getF32Type());
+    Value panel = b.scratch({b.registers.tiles, kChunk, kLanes}, b.getF32Type());
     Value zero = b.tileOf(0.0f), factor = b.tileOf(scale);
     auto keep = [&](Value tile, Value k, int64_t c) {
       b.storeTile(scale == 1.0f ? tile : b.mulf(tile, factor), panel, {b.index(c), k, b.index(0)});
     };
 
     emitChunks(b, depth, kChunk, [&](Value begin, Value count, Value first) {
-      for (int64_t c = 0; c < kPanelTiles; ++c) {
+      for (int64_t c = 0; c < b.registers.tiles; ++c) {
         Value tileColumn = b.add(column, c * kLanes), tileValid = b.sub(valid, b.index(c * kLanes));
         if (!transposed) {
           Value mask = b.mask(tileValid);
