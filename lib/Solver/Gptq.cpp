@@ -13,6 +13,12 @@ int64_t gridIndex(const UniformResult &result, int64_t row, int64_t column) {
   return (result.scaleRows == 1 ? 0 : row) * result.groups + column / result.groupColumns;
 }
 
+/// Whether grids are found during the sweep.
+bool isDynamic(const GptqOptions &options, int64_t columns) {
+  int64_t group = options.uniform.group;
+  return options.sweep && !options.staticGroups && group > 0 && group < columns;
+}
+
 /// Grids from all weights of their group.
 void fitStaticGrids(MatrixViewF64 targets, const double *importance, UniformResult &result) {
   for (int64_t scaleRow = 0; scaleRow < result.scaleRows; ++scaleRow)
@@ -239,9 +245,23 @@ int64_t descendCodes(MatrixViewF64 targets, MatrixViewF64 hessian, UniformResult
   return changed;
 }
 
+FactorOptions gptqFactorOptions(const GptqOptions &options, int64_t columns) {
+  FactorOptions factorOptions;
+  factorOptions.damping = options.damping;
+  // Groups of columns that do not come one after the other have no first column that could find their grid.
+  factorOptions.actOrder = options.actOrder && !isDynamic(options, columns);
+  return factorOptions;
+}
+
 GptqResult quantizeGptq(MatrixView weights, MatrixViewF64 hessian, const GptqOptions &options, MatrixViewF64 cross) {
+  HessianFactor factor = factorHessian(hessian, gptqFactorOptions(options, weights.columns()));
+  return quantizeGptq(weights, hessian, factor, options, cross);
+}
+
+GptqResult quantizeGptq(MatrixView weights, MatrixViewF64 hessian, const HessianFactor &factor,
+                        const GptqOptions &options, MatrixViewF64 cross) {
   int64_t rows = weights.rows(), columns = weights.columns();
-  assert(hessian.rows() == columns && hessian.columns() == columns);
+  assert(hessian.rows() == columns && hessian.columns() == columns && factor.columns == columns);
   assert(!cross.rows() || (cross.rows() == columns && cross.columns() == columns));
   GptqResult result;
   if (!isFinite(weights)) {
@@ -253,13 +273,7 @@ GptqResult quantizeGptq(MatrixView weights, MatrixViewF64 hessian, const GptqOpt
   }
   UniformResult &uniform = result.uniform;
   uniform = makeUniformResult(rows, columns, options.uniform);
-  bool dynamic = options.sweep && !options.staticGroups && uniform.groups > 1;
-
-  FactorOptions factorOptions;
-  factorOptions.damping = options.damping;
-  // Groups of columns that do not come one after the other have no first column that could find their grid.
-  factorOptions.actOrder = options.actOrder && !dynamic;
-  HessianFactor factor = factorHessian(hessian, factorOptions);
+  bool dynamic = isDynamic(options, columns);
   result.status = factor.status;
   result.damping = factor.damping;
   result.order = factor.order;

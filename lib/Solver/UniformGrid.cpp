@@ -183,16 +183,6 @@ float storeUniform(double value, const UniformOptions &options, bool &lost) {
   return std::clamp(half, -kMaxHalf, kMaxHalf);
 }
 
-uint8_t encodeUniform(double value, const UniformGrid &grid, const UniformOptions &options) {
-  int half = 1 << (options.bits - 1);
-  if (options.zero == UniformZero::Symmetric && options.bits == 1)
-    return value >= 0;
-  double level = grid.scale > 0 ? std::nearbyint((value - grid.offset) / grid.scale) : 0;
-  if (options.zero == UniformZero::Symmetric)
-    return static_cast<uint8_t>(std::clamp<double>(level, 1 - half, half - 1) + half);
-  return static_cast<uint8_t>(std::clamp<double>(level + grid.zero, 0, highestCode(options)));
-}
-
 UniformResult makeUniformResult(int64_t rows, int64_t columns, const UniformOptions &options) {
   assert(options.bits >= 1 && options.bits <= 8 && options.group >= -1);
   UniformResult result;

@@ -49,6 +49,12 @@ struct GptqResult {
 GptqResult quantizeGptq(MatrixView weights, MatrixViewF64 hessian, const GptqOptions &options,
                         MatrixViewF64 cross = {});
 
+/// The same with a Hessian that was factored before with gptqFactorOptions(options, columns): for several matrices with
+/// the same input, several formats of a matrix, or parts of its rows, which are independent unless group is -1.
+GptqResult quantizeGptq(MatrixView weights, MatrixViewF64 hessian, const HessianFactor &factor,
+                        const GptqOptions &options, MatrixViewF64 cross = {});
+FactorOptions gptqFactorOptions(const GptqOptions &options, int64_t columns);
+
 /// With fixed codes, gives every row the scales (and offsets) of all its groups that minimize
 /// tr((T − Ŵ)·H·(T − Ŵ)ᵀ). A row whose stored scales would not lower the error, or not be positive, keeps its own.
 /// Returns how many scale rows changed. `hessian` must be positive semidefinite.

@@ -4,6 +4,8 @@
 
 #include "quanta/Solver/Rtn.h"
 #include "quanta/Solver/Sweep.h"
+#include <algorithm>
+#include <cmath>
 
 namespace quanta {
 
@@ -18,8 +20,6 @@ struct UniformGrid {
 /// search of the range uses it.
 UniformGrid fitUniformGrid(MatrixViewF64 weights, const UniformOptions &options, const double *importance = nullptr);
 
-/// The code whose value is nearest.
-uint8_t encodeUniform(double value, const UniformGrid &grid, const UniformOptions &options);
 /// What the scale is multiplied by: value = scale · level + offset.
 inline double uniformLevel(uint8_t code, const UniformGrid &grid, const UniformOptions &options) {
   if (options.zero == UniformZero::Symmetric)
@@ -36,6 +36,17 @@ inline int lowestCode(const UniformOptions &options) {
   return options.zero == UniformZero::Symmetric && options.bits > 1 ? 1 : 0;
 }
 inline int highestCode(const UniformOptions &options) { return (1 << options.bits) - 1; }
+
+/// The code whose value is nearest.
+inline uint8_t encodeUniform(double value, const UniformGrid &grid, const UniformOptions &options) {
+  int half = 1 << (options.bits - 1);
+  if (options.zero == UniformZero::Symmetric && options.bits == 1)
+    return value >= 0;
+  double level = grid.scale > 0 ? std::nearbyint((value - grid.offset) / grid.scale) : 0;
+  if (options.zero == UniformZero::Symmetric)
+    return static_cast<uint8_t>(std::clamp<double>(level, 1 - half, half - 1) + half);
+  return static_cast<uint8_t>(std::clamp<double>(level + grid.zero, 0, highestCode(options)));
+}
 
 /// The nearest value of the scale's type. What does not fit becomes the largest that does; then, and if something
 /// other than zero becomes zero, `lost` is set.

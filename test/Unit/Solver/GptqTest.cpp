@@ -271,6 +271,26 @@ TEST(Gptq, CorrectedTargetsLowerTheErrorOfOutputs) {
             quantizeGptq(view(floats, weights), hessian, options).uniform.codes);
 }
 
+TEST(Gptq, RowsAreIndependent) {
+  Matrix weights = randomWeights(40, 48), inputs = randomInputs(200, 48), hessian = moment(inputs, inputs);
+  std::vector<float> floats = weights.floats();
+  for (bool staticGroups : {true, false}) {
+    GptqOptions options = GptqOptions::recommended({2, 16, UniformZero::Offset, true});
+    options.staticGroups = staticGroups;
+    UniformResult whole = quantizeGptq(view(floats, weights), hessian, options).uniform;
+    HessianFactor factor = factorHessian(hessian, gptqFactorOptions(options, 48));
+    std::vector<uint8_t> codes;
+    std::vector<float> scales;
+    for (int64_t row = 0; row < 40; row += 8) {
+      UniformResult part = quantizeGptq(view(floats, weights).block(row, 0, 8, 48), hessian, factor, options).uniform;
+      codes.insert(codes.end(), part.codes.begin(), part.codes.end());
+      scales.insert(scales.end(), part.scales.begin(), part.scales.end());
+    }
+    EXPECT_EQ(whole.codes, codes);
+    EXPECT_EQ(whole.scales, scales);
+  }
+}
+
 TEST(Gptq, FallsBackAndHandlesEdges) {
   Matrix weights = randomWeights(3, 4);
   std::vector<float> floats = weights.floats();
