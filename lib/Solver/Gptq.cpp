@@ -1,9 +1,9 @@
-//===- Gptq.cpp - Uniform codes that minimize the error of a layer's output
-//-----------------------------------------------===//
+//===- Gptq.cpp - Uniform codes that minimize the error of a layer's output ----------------------------------------------===//
 #include "quanta/Solver/Gptq.h"
 #include "EigenViews.h"
 #include "quanta/Solver/UniformGrid.h"
 #include <Eigen/Cholesky>
+#include <algorithm>
 #include <cmath>
 
 namespace quanta {
@@ -274,6 +274,7 @@ GptqResult quantizeGptq(MatrixView weights, MatrixViewF64 hessian, const Hessian
   UniformResult &uniform = result.uniform;
   uniform = makeUniformResult(rows, columns, options.uniform);
   bool dynamic = isDynamic(options, columns);
+  assert(!dynamic || std::is_sorted(factor.order.begin(), factor.order.end()));
   result.status = factor.status;
   result.damping = factor.damping;
   result.order = factor.order;

@@ -1,5 +1,4 @@
-//===- Rtn.cpp - Round to nearest
-//-----------------------------------------------------------------------------------------===//
+//===- Rtn.cpp - Round to nearest ----------------------------------------------------------------------------------------===//
 #include "quanta/Solver/Rtn.h"
 #include "quanta/Solver/UniformGrid.h"
 #include <algorithm>

@@ -1,5 +1,4 @@
-//===- Sweep.cpp - Error-compensating sweep over the columns of a matrix
-//--------------------------------------------------===//
+//===- Sweep.cpp - Error-compensating sweep over the columns of a matrix -------------------------------------------------===//
 #include "quanta/Solver/Sweep.h"
 #include "EigenViews.h"
 #include <Eigen/Cholesky>

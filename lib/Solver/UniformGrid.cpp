@@ -1,5 +1,4 @@
-//===- UniformGrid.cpp - The values that one scale can express
-//------------------------------------------------------------===//
+//===- UniformGrid.cpp - The values that one scale can express -----------------------------------------------------------===//
 #include "quanta/Solver/UniformGrid.h"
 #include "quanta/Support/Half.h"
 #include <algorithm>

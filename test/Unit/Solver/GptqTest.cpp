@@ -1,5 +1,4 @@
-//===- GptqTest.cpp - GPTQ and the search of ranges against oracles and naive loops
-//---------------------------------------===//
+//===- GptqTest.cpp - GPTQ and the search of ranges against oracles and naive loops --------------------------------------===//
 #include "quanta/Solver/Gptq.h"
 #include "Oracle.h"
 #include "quanta/Solver/UniformGrid.h"

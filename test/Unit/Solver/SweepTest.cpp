@@ -1,5 +1,4 @@
-//===- SweepTest.cpp - Factor and sweep against oracles and naive loops
-//---------------------------------------------------===//
+//===- SweepTest.cpp - Factor and sweep against oracles and naive loops --------------------------------------------------===//
 #include "Oracle.h"
 #include <algorithm>
 #include <cmath>
