@@ -362,6 +362,13 @@ struct ConvertToLLVM : quanta::impl::ConvertToLLVMBase<ConvertToLLVM> {
     buildConversions(pm);
     if (failed(makeEntry(runtime, main)) || failed(expandMath()) || failed(runPipeline(pm, module)))
       return signalPassFailure();
+    // Fused where the target has it; an exact fma elsewhere is a call of libm for each lane.
+    module.walk([](LLVM::FMAOp op) {
+      OpBuilder b(op);
+      Value sum = LLVM::FMulAddOp::create(b, op.getLoc(), op.getA(), op.getB(), op.getC());
+      op.replaceAllUsesWith(sum);
+      op.erase();
+    });
     WalkResult result = module.walk([&](Operation *op) {
       if (op == module || isa<WeightsOp>(op) || isa<LLVM::LLVMDialect>(op->getDialect()))
         return WalkResult::advance();
