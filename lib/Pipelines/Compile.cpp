@@ -369,6 +369,7 @@ llvm::Error Driver::addPasses(Phase phase, OpPassManager &passes) {
   case Phase::Prepare:
     buildONNXPreparePipeline(passes);
     passes.addPass(createConvertONNXToQuanta());
+    passes.addPass(createMergeConstants());
     passes.addPass(createCanonicalizerPass());
     passes.addPass(createCSEPass());
     break;

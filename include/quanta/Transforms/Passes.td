@@ -125,6 +125,29 @@ def ONNXMatchAttention : Pass<"onnx-match-attention", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::mlir::onnx::ONNXDialect", "::mlir::arith::ArithDialect"];
 }
 
+//===- Constants ---------------------------------------------------------------------------------------------------------===//
+
+def MergeConstants : Pass<"quanta-merge-constants", "::mlir::ModuleOp"> {
+  let summary = "let equal constants share one array";
+  let description = [{
+    `arith.constant`s of resources with the same type and the same bytes refer to the first of them; the other arrays are
+    freed. A tied embedding, which exporters write once for the lookup and once, transposed, for the output head, is stored
+    once, and the lookup reads the head's tiles (see quanta-outline-kernels). Run cse afterwards to merge the ops.
+
+    Precondition: no other attribute of the module refers to these resources. Cost: one pass over the bytes of all
+    constants, which are compared only if their hashes agree.
+
+    ```mlir
+    %a = arith.constant dense_resource<embedding> : tensor<4096x384xf32>
+    %b = arith.constant dense_resource<head> : tensor<4096x384xf32>
+    ==> // equal bytes
+    %a = arith.constant dense_resource<embedding> : tensor<4096x384xf32>
+    %b = arith.constant dense_resource<embedding> : tensor<4096x384xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+}
+
 //===- Quantization -------------------------------------------------------------------------------------------------------===//
 
 def QuantizeWeights : Pass<"quanta-quantize-weights", "::mlir::ModuleOp"> {
