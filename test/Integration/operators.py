@@ -104,5 +104,23 @@ for dims in (None, {"n": 3, "m": 5}):
                 failed += 1
                 print(f"{op[0]} {op[2]} at n={n} m={m}: expected {want.dtype}{want.shape}, got {value.dtype}{value.shape}"
                       + (f", worst {np.abs(value.astype(np.float64) - want).max():.3e}" if value.shape == want.shape else ""))
+
+# Pooling that rounds up, over a size that is known at run time: a window wholly in the trailing padding does not count.
+pools = [(op, kernel, stride, pads) for op in ("MaxPool", "AveragePool")
+         for kernel, stride, pads in ((2, 3, [0, 1]), (2, 3, [1, 1]), (3, 2, [1, 1]), (2, 2, [0, 0]), (1, 4, [0, 0]))]
+nodes = [helper.make_node(op, ["x"], [f"p{i}"], kernel_shape=[kernel], strides=[stride], pads=pads, ceil_mode=1, name=f"/{op}_{i}")
+         for i, (op, kernel, stride, pads) in enumerate(pools)]
+graph = helper.make_graph(nodes, "pools", [helper.make_tensor_value_info("x", FLOAT, [2, 3, "w"])],
+                          [helper.make_tensor_value_info(f"p{i}", FLOAT, None) for i in range(len(pools))])
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+compiled = quanta.compile(model)
+for width in range(4, 14):
+    x = rng.standard_normal((2, 3, width)).astype(np.float32)
+    got = compiled.run({"x": x})
+    for i, want in enumerate(session.run(None, {"x": x})):
+        if got[f"p{i}"].shape != want.shape or not np.allclose(got[f"p{i}"], want, rtol=1e-5, atol=1e-6):
+            failed += 1
+            print(f"{pools[i]} at width {width}: expected {want.shape}, got {got[f'p{i}'].shape}")
 print(f"{len(CASES)} operators, {failed} failed")
 sys.exit(failed != 0)

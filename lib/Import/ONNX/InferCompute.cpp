@@ -122,11 +122,12 @@ static LogicalResult slide(Inference &s, const SlidingWindow &w, bool ceil, Expr
       return s.error("the window is larger than the padded input");
     AffineExpr stride = s.c.constant(w.strides[i]);
     AffineExpr steps = ceil ? s.c.ceilDiv(room, w.strides[i]) : s.c.floorDiv(room, stride);
-    // A window that would start beyond the input and its leading padding is not counted.
-    if (auto count = Inference::constant(steps), size = Inference::constant(in[i + 2]);
-        ceil && count && size && *count * w.strides[i] >= *size + w.padsBegin[i])
-      steps = s.c.constant(*count - 1);
-    dims.push_back(s.c.add(steps, s.c.constant(1)));
+    AffineExpr count = s.c.add(steps, s.c.constant(1));
+    // A window that would start beyond the input and its leading padding is not counted; there can be one only if the window
+    // is no longer than the trailing padding and what rounding up adds.
+    if (ceil && extent <= w.padsEnd[i] + w.strides[i] - 1)
+      count = s.c.min(count, s.c.ceilDiv(s.c.add(in[i + 2], s.c.constant(w.padsBegin[i])), w.strides[i]));
+    dims.push_back(count);
   }
   return success();
 }
