@@ -344,6 +344,9 @@ struct ConvertToLLVM : quanta::impl::ConvertToLLVMBase<ConvertToLLVM> {
     Runtime runtime(module);
     int64_t total;
     DenseMap<StringAttr, int64_t> offsets = assignWeightOffsets(module, total);
+    // What the code assumes; emission checks it against where it puts the data.
+    for (auto weights : module.getOps<WeightsOp>())
+      weights->setAttr("offset", IntegerAttr::get(IntegerType::get(&getContext(), 64), offsets[weights.getSymNameAttr()]));
     describeModel(module, main);
     // The results' allocations are still recognisable before the runtime ops are lowered.
     SmallVector<func::FuncOp> functions(module.getOps<func::FuncOp>());

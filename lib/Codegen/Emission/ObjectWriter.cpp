@@ -252,6 +252,9 @@ llvm::Error mlir::quanta::writeWeights(ModuleOp module, raw_ostream &os) {
   uint64_t start = os.tell(), offset = 0;
   for (WeightsOp op : module.getOps<WeightsOp>()) {
     uint64_t aligned = llvm::alignTo(offset, kAlignment);
+    if (auto assumed = op->getAttrOfType<IntegerAttr>("offset"); assumed && assumed.getValue().getZExtValue() != aligned)
+      return invalid(op, "the code looks for it at " + Twine(assumed.getValue().getZExtValue()) + ", but it lies at " +
+                             Twine(aligned));
     os.write_zeros(aligned - offset);
     if (llvm::Error error = writeWeight(op, os))
       return error;

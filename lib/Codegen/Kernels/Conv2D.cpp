@@ -31,7 +31,7 @@ class ConvEmitter {
 public:
   ConvEmitter(KernelBuilder &b, const KernelArgs &args)
       : b(b), x(args.inputs[0]), bias(args.inputs.size() > 1 ? args.inputs[1] : Value()), y(args.outputs[0]),
-        weight(b, cast<PackedAttr>(args.config.get("encoding")), args.getInts("shape"), args.weights),
+        weight(cast<PackedAttr>(args.config.get("encoding")), args.getInts("shape"), args.weights),
         strides(args.getInts("strides")), pads(args.getInts("pads")), dilations(args.getInts("dilations")),
         groups(args.getInt("groups")), shape(args.getInts("shape")), window(shape[2] * shape[3]) {
     // Output rows that 16 neighbouring pixels can touch; in an image of unknown width, rows of 15 pixels or more.

@@ -104,7 +104,7 @@ void quanta::emitChunks(KernelBuilder &b, Value total, int64_t chunk, function_r
   });
 }
 
-WeightTiles::WeightTiles(KernelBuilder &, PackedAttr encoding, ArrayRef<int64_t> shape, ValueRange components)
+WeightTiles::WeightTiles(PackedAttr encoding, ArrayRef<int64_t> shape, ValueRange components)
     : encoding(encoding), shape(shape), matrix(getMatrixShape(shape)), components(components) {}
 
 int64_t WeightTiles::chunk() const {

@@ -41,7 +41,7 @@ void emitChunks(KernelBuilder &b, Value total, int64_t chunk, function_ref<void(
 /// A constant weight as kernels see it: its tiles in memory, decoded a chunk at a time unless they are plain floats.
 class WeightTiles {
 public:
-  WeightTiles(KernelBuilder &b, PackedAttr encoding, ArrayRef<int64_t> shape, ValueRange components);
+  WeightTiles(PackedAttr encoding, ArrayRef<int64_t> shape, ValueRange components);
   int64_t rows() const { return matrix.first; }
   int64_t columns() const { return matrix.second; }
   int64_t tiles() const { return llvm::divideCeil(matrix.first, kLanes); }

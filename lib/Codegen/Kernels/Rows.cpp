@@ -180,7 +180,7 @@ void quanta::emitEmbedding(KernelBuilder &b, const KernelArgs &args) {
     return;
   }
   // A table shared with a linear layer lies in tiles of rows.
-  WeightTiles table(b, cast<PackedAttr>(args.config.get("encoding")), args.getInts("shape"), args.weights);
+  WeightTiles table(cast<PackedAttr>(args.config.get("encoding")), args.getInts("shape"), args.weights);
   forRows(b, count, columns, [&](Value i) {
     Value row = rowOf(i), tile = b.div(row, kLanes), lane = b.rem(row, kLanes);
     Value scratch = table.scratch(b, 1);

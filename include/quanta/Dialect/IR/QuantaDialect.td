@@ -20,18 +20,14 @@ def Quanta_Dialect : Dialect {
     Everything else is upstream `arith`, `math`, `tensor` and `linalg`.
 
     Discardable attributes on the model's `func.func`:
-    `quanta.inputs` and `quanta.outputs` (names, one string an argument or result), `quanta.dims` (for each argument an
-    array with one entry a dimension: an integer, or the name of a symbolic dimension), `quanta.recipe` (text of the recipe).
+    `quanta.inputs` and `quanta.outputs` (names, one string an argument or result), `quanta.dims` and `quanta.output_dims`
+    (for each argument or result an array with one entry a dimension: an integer, or the name of a symbolic dimension),
+    `quanta.input_types` and `quanta.output_types` (the element types that users see: "f32", "i64", "bool" …).
   }];
   let dependentDialects = [];
   let useDefaultAttributePrinterParser = 1;
   let hasConstantMaterializer = 1;
   let extraClassDeclaration = [{
-    static constexpr llvm::StringLiteral kInputsAttr = "quanta.inputs";
-    static constexpr llvm::StringLiteral kOutputsAttr = "quanta.outputs";
-    static constexpr llvm::StringLiteral kDimsAttr = "quanta.dims";
-    static constexpr llvm::StringLiteral kOutputDimsAttr = "quanta.output_dims";
-    static constexpr llvm::StringLiteral kRecipeAttr = "quanta.recipe";
   private:
     void registerEncodings();
     void registerOps();
