@@ -81,7 +81,7 @@ struct UniformDecode : public DecodeInterface::ExternalModel<UniformDecode, Unif
         for (int64_t w = 0; w < words; ++w) {
           Value packed = b.loadTile(components[0], {tile, b.add(word, fieldWord + w), b.index(0)});
           for (int64_t j = 0; j < perWord; ++j) {
-            int32_t shift = j * width;
+            int32_t shift = 8 * (j % 4) + width * (j / 4);
             Value field = shift ? Value(arith::ShRUIOp::create(b, packed, b.tileOf(shift))) : packed;
             if (shift + width < 32)
               field = arith::AndIOp::create(b, field, b.tileOf(static_cast<int32_t>((1 << width) - 1)));

@@ -5,6 +5,9 @@
 
 namespace quanta {
 
+/// Of a word: five to a byte.
+constexpr int64_t kTernaryColumns = 20;
+
 static int64_t ceilDiv(int64_t a, int64_t b) { return a / b + (a % b != 0); }
 
 static bool multiply(int64_t a, int64_t b, int64_t &result) { return !__builtin_mul_overflow(a, b, &result); }
@@ -12,23 +15,24 @@ static bool multiply(int64_t a, int64_t b, int64_t &result) { return !__builtin_
 std::optional<TileShape> TileShape::get(const TileSpec &spec) {
   // Rounding up to whole blocks adds less than 32 columns a group; the limit keeps that from overflowing.
   constexpr int64_t kMost = INT64_MAX / 64;
-  if (spec.bits < 1 || spec.bits > 8 || spec.rows < 0 || spec.columns < 0 || spec.group < -1 || spec.rows > kMost ||
+  bool ternary = spec.levels == 3 && spec.bits == 2;
+  if (spec.bits < 1 || spec.bits > 8 || (spec.levels && !ternary) || spec.rows < 0 || spec.columns < 0 || spec.group < -1 || spec.rows > kMost ||
       spec.columns > kMost)
     return std::nullopt;
   TileShape shape = {};
   shape.rows = spec.rows;
   shape.columns = spec.columns;
   shape.bits = spec.bits;
+  shape.levels = spec.levels;
   shape.tiles = ceilDiv(spec.rows, kTileRows);
   shape.groupColumns = spec.group > 0 ? std::min(spec.group, spec.columns) : spec.columns;
   shape.groups = shape.groupColumns ? ceilDiv(spec.columns, shape.groupColumns) : 0;
 
-  unsigned narrowest = spec.bits & -spec.bits;
-  shape.blockColumns = 32 / narrowest;
+  int64_t word = ternary;
+  shape.blockColumns = ternary ? kTernaryColumns : 32 / (spec.bits & -spec.bits);
   unsigned shift = 0;
-  int64_t word = 0;
   for (unsigned width : {8u, 4u, 2u, 1u}) {
-    if (!(spec.bits & width))
+    if (ternary || !(spec.bits & width))
       continue;
     shape.fields[shape.fieldCount++] = {width, shift, word};
     shift += width;
@@ -57,17 +61,45 @@ template <typename Fn> static void forEachBlock(const TileShape &shape, Fn fn) {
   }
 }
 
-// Words are assembled byte by byte so that the layout is the same on any host.
-static void storeWord(uint8_t *to, uint32_t word) {
-  for (int i = 0; i < 4; ++i)
-    to[i] = static_cast<uint8_t>(word >> 8 * i);
+// `block` below points to the row's first word of a block; the words of a row are 16 words apart.
+static constexpr int64_t kWordStride = 4 * kTileRows;
+
+static void packFields(const uint8_t *codes, int64_t count, const TileShape &shape, uint8_t *block) {
+  for (unsigned f = 0; f < shape.fieldCount; ++f) {
+    auto [width, shift, firstWord] = shape.fields[f];
+    int64_t perWord = 32 / width;
+    for (int64_t j = 0; j < count; ++j) {
+      unsigned part = codes[j] >> shift & ((1u << width) - 1);
+      block[(firstWord + j / perWord) * kWordStride + j % 4] |= static_cast<uint8_t>(part << width * (j % perWord / 4));
+    }
+  }
 }
 
-static uint32_t loadWord(const uint8_t *from) {
-  uint32_t word = 0;
-  for (int i = 0; i < 4; ++i)
-    word |= static_cast<uint32_t>(from[i]) << 8 * i;
-  return word;
+static uint8_t unpackFields(const uint8_t *block, int64_t j, const TileShape &shape) {
+  unsigned code = 0;
+  for (unsigned f = 0; f < shape.fieldCount; ++f) {
+    auto [width, shift, firstWord] = shape.fields[f];
+    int64_t perWord = 32 / width;
+    unsigned part = block[(firstWord + j / perWord) * kWordStride + j % 4] >> width * (j % perWord / 4);
+    code |= (part & ((1u << width) - 1)) << shift;
+  }
+  return static_cast<uint8_t>(code);
+}
+
+static void packTernary(const uint8_t *codes, int64_t count, uint8_t *block) {
+  for (int64_t byte = 0; byte < 4; ++byte) {
+    unsigned value = 0;
+    for (int64_t j = byte; j < kTernaryColumns; j += 4)
+      value = value * 3 + (j < count ? codes[j] : 0);
+    block[byte] = static_cast<uint8_t>((value * 256 + 242) / 243);
+  }
+}
+
+static uint8_t unpackTernary(const uint8_t *block, int64_t j) {
+  unsigned byte = block[j % 4];
+  for (; j >= 4; j -= 4)
+    byte = byte * 3 & 255;
+  return static_cast<uint8_t>(byte * 3 >> 8);
 }
 
 void packUniformTile(const uint8_t *codes, const TileShape &shape, int64_t tile, uint8_t *out) {
@@ -76,18 +108,8 @@ void packUniformTile(const uint8_t *codes, const TileShape &shape, int64_t tile,
   forEachBlock(shape, [&](int64_t column, int64_t count, int64_t offset) {
     for (int64_t lane = 0; lane < lanes; ++lane) {
       const uint8_t *from = codes + (tile * kTileRows + lane) * shape.columns + column;
-      for (unsigned f = 0; f < shape.fieldCount; ++f) {
-        const TileField &field = shape.fields[f];
-        uint32_t mask = (1u << field.width) - 1;
-        int64_t perWord = 32 / field.width;
-        uint8_t *to = out + offset + (field.firstWord * kTileRows + lane) * 4;
-        for (int64_t j = 0; j < count; j += perWord, to += kTileRows * 4) {
-          uint32_t word = 0;
-          for (int64_t i = 0, end = std::min(perWord, count - j); i < end; ++i)
-            word |= (from[j + i] >> field.shift & mask) << i * field.width;
-          storeWord(to, word);
-        }
-      }
+      uint8_t *block = out + offset + lane * 4;
+      shape.levels ? packTernary(from, count, block) : packFields(from, count, shape, block);
     }
   });
 }
@@ -100,18 +122,10 @@ void packUniform(const uint8_t *codes, const TileShape &shape, uint8_t *out) {
 void unpackUniform(const uint8_t *packed, const TileShape &shape, uint8_t *codes) {
   for (int64_t row = 0; row < shape.rows; ++row) {
     const uint8_t *tile = packed + row / kTileRows * shape.tileBytes;
-    int64_t lane = row % kTileRows;
     forEachBlock(shape, [&](int64_t column, int64_t count, int64_t offset) {
-      for (int64_t j = 0; j < count; ++j) {
-        unsigned code = 0;
-        for (unsigned f = 0; f < shape.fieldCount; ++f) {
-          const TileField &field = shape.fields[f];
-          int64_t word = field.firstWord + j * field.width / 32;
-          uint32_t value = loadWord(tile + offset + (word * kTileRows + lane) * 4) >> j * field.width % 32;
-          code |= (value & ((1u << field.width) - 1)) << field.shift;
-        }
-        codes[row * shape.columns + column + j] = static_cast<uint8_t>(code);
-      }
+      const uint8_t *block = tile + offset + row % kTileRows * 4;
+      for (int64_t j = 0; j < count; ++j)
+        codes[row * shape.columns + column + j] = shape.levels ? unpackTernary(block, j) : unpackFields(block, j, shape);
     });
   }
 }

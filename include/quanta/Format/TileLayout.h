@@ -11,13 +11,19 @@
 //
 //   [tile][group][block][field, widest first][word][16 rows]  of little-endian 32-bit words
 //
-// Column j of a block is in word j·w/32 of its field at bit j·w mod 32.
+// A word of a field of width w holds 32/w consecutive columns. Its column j is in byte j mod 4 at bit w·(j div 4) of the
+// byte, so `word >> w·s`, masked to w bits in each byte, has the columns 4s to 4s + 3 in its bytes, in order: what
+// instructions that multiply four bytes of a lane at once read.
 //
 // Example: 5 bits, 20 rows, 70 columns in groups of 64. Fields 4 + 1, so KT = 32: group 0 has two blocks, group 1 (6
 // columns) has one; two tiles. A block is 4 words of the 4-bit field and 1 word of the 1-bit field, times 16 rows: 5·64 =
-// 320 bytes. A tile has three blocks, 960 bytes; the matrix has 1920. The code of row 17, column 67 lies in tile 1 (row
-// 17 − 16 = lane 1), group 1, block 2 of the tile, j = 67 − 64 = 3. Its low 4 bits: byte 960 + 2·320 + 0·64 + 1·4, shift
-// 12. Its high bit: byte 960 + 2·320 + 4·64 + 1·4, shift 3.
+// 320 bytes. A tile has three blocks, 960 bytes; the matrix has 1920. The code of row 17, column 69 lies in tile 1 (row
+// 17 − 16 = lane 1), group 1, block 2 of the tile, j = 69 − 64 = 5. Its low 4 bits: word 0 of the field, byte 960 + 2·320 +
+// 0·64 + 1·4 + 1, at bit 4. Its high bit: byte 960 + 2·320 + 4·64 + 1·4 + 1, at bit 1.
+//
+// Codes of 3 levels (0, 1, 2) lie five to a byte: KT = 20, a block is one word a row. Byte b of a word holds the columns b,
+// 4 + b, …, 16 + b as ⌈256·v/243⌉, where v has their codes as base-3 digits, column b the most significant. Multiplying the
+// byte by 3 shifts out a digit above its eight bits, first that of column b; the low eight bits hold the others.
 //
 // Scales, offsets and zero points: [tile][group][16 rows], with zeros for missing rows. A matrix with one scale for the
 // whole tensor is stored as if each row had it. Plain floats: [tile][column][16 rows].
@@ -35,11 +41,13 @@ constexpr int64_t kTileRows = 16;
 
 enum class ScaleType : uint8_t { F16, F32 };
 
-/// What to pack. `group` > 0: columns that share a scale; 0: a scale a row; -1: one for the tensor.
+/// What to pack. `group` > 0: columns that share a scale; 0: a scale a row; -1: one for the tensor. `levels`: 3 packs five
+/// codes 0 to 2 to a byte (bits must be 2); 0 gives each code its bits.
 struct TileSpec {
   int64_t rows = 0, columns = 0;
   unsigned bits = 0;
   int64_t group = 0;
+  unsigned levels = 0;
 };
 
 /// Part of the bits of a code: `width` of them above the lowest `shift`.
@@ -55,14 +63,16 @@ struct TileShape {
   int64_t groupColumns; ///< of all groups but the last
   int64_t groups;       ///< 0 for a matrix without columns
   int64_t tiles;
-  unsigned fieldCount;
+  unsigned levels;
+  unsigned fieldCount; ///< 0 with 3 levels
   TileField fields[4];
   int64_t blockColumns; ///< KT
   int64_t blockBytes;   ///< of 16 rows
   int64_t tileBlocks;
   int64_t tileBytes, totalBytes;
 
-  /// Nothing if `spec` makes no sense (bits not 1 to 8, negative sizes, group < -1) or sizes overflow.
+  /// Nothing if `spec` makes no sense (bits not 1 to 8, levels not 0 or 3 with 2 bits, negative sizes, group < -1) or
+  /// sizes overflow.
   static std::optional<TileShape> get(const TileSpec &spec);
 
   int64_t getGroupColumns(int64_t group) const {

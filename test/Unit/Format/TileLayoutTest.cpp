@@ -44,7 +44,8 @@ unsigned naiveBit(const std::vector<uint8_t> &packed, const TileSpec &spec, int6
       uint32_t value = 0;
       for (int i = 3; i >= 0; --i)
         value = value << 8 | packed[static_cast<size_t>(index * 4 + i)];
-      return value >> (j * width % 32 + bit) & 1;
+      int64_t inWord = j % (32 / width);
+      return value >> (8 * (inWord % 4) + width * (inWord / 4) + bit) & 1;
     }
     bit -= width;
     word += kt * width / 32;
@@ -88,13 +89,41 @@ TEST(TileLayout, ExampleOfTheHeader) {
   EXPECT_EQ(shape->totalBytes, 1920);
   EXPECT_EQ(shape->getFirstBlock(1), 2);
   std::vector<uint8_t> codes(20 * 70, 0), packed(1920);
-  codes[17 * 70 + 67] = 0b11001;
+  codes[17 * 70 + 69] = 0b11001;
   packUniform(codes.data(), *shape, packed.data());
   for (size_t i = 0; i < packed.size(); ++i) {
-    // Bits 12 to 15 of a word are in its second byte.
-    unsigned expected = i == 960 + 2 * 320 + 4 + 1 ? 0b1001 << 4 : i == 960 + 2 * 320 + 4 * 64 + 4 ? 1 << 3 : 0;
+    unsigned expected = i == 960 + 2 * 320 + 4 + 1 ? 0b1001 << 4 : i == 960 + 2 * 320 + 4 * 64 + 4 + 1 ? 1 << 1 : 0;
     EXPECT_EQ(packed[i], expected) << i;
   }
+}
+
+TEST(TileLayout, FiveCodesOfThreeLevelsToAByte) {
+  for (TileSpec spec : kShapes) {
+    spec.bits = 2;
+    spec.levels = 3;
+    auto shape = TileShape::get(spec);
+    ASSERT_TRUE(shape);
+    EXPECT_EQ(shape->blockColumns, 20);
+    EXPECT_EQ(shape->blockBytes, 64);
+    std::vector<uint8_t> codes = randomCodes(spec), packed(static_cast<size_t>(shape->totalBytes), 0xcc);
+    for (uint8_t &code : codes)
+      code %= 3;
+    packUniform(codes.data(), *shape, packed.data());
+    for (int64_t row = 0; row < spec.rows; ++row)
+      for (int64_t column = 0; column < spec.columns; ++column) {
+        // Digits come out by multiplying, as the header says; in real numbers, digit k of byte/256 in base 3.
+        int64_t group = column / shape->groupColumns, inGroup = column % shape->groupColumns, j = inGroup % 20;
+        int64_t block = group * ((shape->groupColumns + 19) / 20) + inGroup / 20;
+        int64_t byte = (row / 16 * shape->tileBlocks + block) * 64 + row % 16 * 4 + j % 4;
+        double fraction = packed[static_cast<size_t>(byte)] / 256.0 * std::pow(3.0, static_cast<double>(j / 4));
+        EXPECT_EQ(std::floor((fraction - std::floor(fraction)) * 3), codes[static_cast<size_t>(row * spec.columns + column)]);
+      }
+    std::vector<uint8_t> unpacked(codes.size(), 0xcc);
+    unpackUniform(packed.data(), *shape, unpacked.data());
+    EXPECT_EQ(unpacked, codes);
+  }
+  EXPECT_FALSE(TileShape::get({1, 1, 3, 0, 3}));
+  EXPECT_FALSE(TileShape::get({1, 1, 2, 0, 5}));
 }
 
 TEST(TileLayout, ScalesAndZeros) {
