@@ -20,15 +20,24 @@ static std::string quote(StringRef value) {
   return (value.contains('"') ? "'" + value + "'" : "\"" + value + "\"").str();
 }
 
-static std::string buildRoundToNearest(const RecipeValues &values) {
-  std::string group = values.lookup("group");
-  std::string columns = group == "row" ? "0" : group == "tensor" ? "-1" : group;
-  std::string text = "quanta-quantize-weights{method=rtn bits=" + values.lookup("bits") + " group=" + columns +
-                     " zero=" + (values.lookup("sym") == "true" ? "symmetric" : "point") + " head=" + values.lookup("head");
+static std::string selectLayers(const RecipeValues &values) {
+  std::string text = "quanta-select-layers{head=" + values.lookup("head");
   for (StringRef pattern : {"only", "keep"})
     if (std::string value = values.lookup(pattern); !value.empty())
       text += (" " + pattern + "=" + quote(value)).str();
   return text + "}";
+}
+
+/// The options of a uniform format.
+static std::string uniformOptions(const RecipeValues &values) {
+  std::string group = values.lookup("group");
+  std::string columns = group == "row" ? "0" : group == "tensor" ? "-1" : group;
+  return " bits=" + values.lookup("bits") + " group=" + columns +
+         " zero=" + (values.lookup("sym") == "true" ? "symmetric" : "point");
+}
+
+static std::string buildRoundToNearest(const RecipeValues &values) {
+  return selectLayers(values) + ",quanta-quantize-weights{method=rtn" + uniformOptions(values) + "}";
 }
 
 static std::vector<RecipeOption> weightOptions(StringRef bits, StringRef group, StringRef sym) {

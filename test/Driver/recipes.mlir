@@ -2,7 +2,8 @@
 // RUN: quantc %s -o %t.mlir --recipe 'rtn{bits=3 group=16 keep="b.*" only=w}' --keep 'c{1,2}' --dump-pass-pipeline 2>&1 \
 // RUN:   | FileCheck %s --check-prefix=PIPELINE
 // PIPELINE: // quantize
-// PIPELINE: quanta-quantize-weights{bits=3 group=16 head=false keep={{.*}}(b.*)|(c{1,2}){{.*}} method=rtn only=w zero=point}
+// PIPELINE: quanta-select-layers{head=false keep={{.*}}(b.*)|(c{1,2}){{.*}} only=w},
+// PIPELINE-NEXT: quanta-quantize-weights{bits=3 group=16 method=rtn zero=point}
 // RUN: quantc %s -o - --emit=quant-ir --recipe 'rtn{bits=4 group=32},int8' --report %t.json | FileCheck %s
 // CHECK: quanta.constant
 // CHECK: quanta.linear
@@ -17,7 +18,7 @@
 
 // RUN: quantc %s -o %t.mlirbc --recipe 'rtn{sym}' && quantc %t.mlirbc -o %t.1.o --name m --compile-from=lower
 // RUN: quantc %s -o %t.2.o --name m --recipe 'rtn{sym}'
-// RUN: quant-opt %s --pass-pipeline='builtin.module(quanta-quantize-weights{method=rtn bits=4 group=128 zero=symmetric head=false})' -o %t.3.mlir
+// RUN: quant-opt %s --pass-pipeline='builtin.module(quanta-select-layers,quanta-quantize-weights{method=rtn bits=4 group=128 zero=symmetric})' -o %t.3.mlir
 // RUN: quantc %t.3.mlir -o %t.3.o --name m --compile-from=lower && cmp %t.1.o %t.3.o
 
 func.func @main(%x: tensor<?x64xf32>) -> tensor<?x64xf32>

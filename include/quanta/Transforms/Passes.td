@@ -150,26 +150,51 @@ def MergeConstants : Pass<"quanta-merge-constants", "::mlir::ModuleOp"> {
 
 //===- Quantization -------------------------------------------------------------------------------------------------------===//
 
+def SelectLayers : Pass<"quanta-select-layers", "::mlir::ModuleOp"> {
+  let summary = "mark the layers whose weights a recipe is to quantize";
+  let description = [{
+    Every `quanta.linear` and `quanta.conv2d` with a float weight gets the attribute `quanta.selected`, or stays in float with
+    an attribute `quanta.note` that says why: its weight is not constant, its node or weight name matches `keep`, or does
+    not match `only`, or it is the output head (linear layers that reach the function's first result through shape,
+    elementwise or softmax ops only) and `head` is not set. Layers whose weights are encoded already are passed over, so a
+    later recipe finds what an earlier one has left.
+
+    The passes that encode weights act on selected layers and take the mark away. Cost: one walk over the ops. Error: a
+    pattern that is no regular expression.
+
+    ```mlir
+    %y = quanta.linear %x, %w : (tensor<?x384xf32>, tensor<1024x384xf32>) -> tensor<?x1024xf32>
+    %z = quanta.linear %y, %v : (tensor<?x1024xf32>, tensor<96x1024xf32>) -> tensor<?x96xf32>
+    return %z
+    ==>
+    %y = quanta.linear %x, %w {quanta.selected} : ...
+    %z = quanta.linear %y, %v {quanta.note = "in float: output head"} : ...
+    ```
+  }];
+  let options = [
+    Option<"head", "head", "bool", "false", "also select the output head">,
+    Option<"only", "only", "std::string", "", "regular expression on node or weight names: select these alone">,
+    Option<"keep", "keep", "std::string", "", "regular expression on node or weight names: leave these in float">,
+  ];
+  let dependentDialects = ["::mlir::quanta::QuantaDialect"];
+}
+
 def QuantizeWeights : Pass<"quanta-quantize-weights", "::mlir::ModuleOp"> {
   let summary = "encode the constant weights of linear layers and convolutions";
   let description = [{
-    Every `quanta.linear` and `quanta.conv2d` whose weight is an f32 constant gets a `quanta.constant` of a
-    `#quanta.uniform` type instead; nothing else changes, and the float data is freed when its last user is gone. A weight
-    that several layers share is encoded once.
-
-    Left in float, each with an attribute `quanta.note` that says why: layers whose node or weight name matches `keep`, those
-    that do not match `only`, weights that are not constant, and the output head (linear layers that reach the function's
-    first result through shape, elementwise or softmax ops only) unless `head` is set.
+    The weight of every layer that quanta-select-layers has marked, an f32 constant, becomes a `quanta.constant` of a
+    `#quanta.uniform` type; nothing else changes, and the float data is freed when its last user is gone. A weight that
+    several selected layers share is encoded once.
 
     Method `rtn`: round to nearest with the min-max range of each group (lib/Solver/Rtn). Scales are f16, or f32 for a layer
     in which f16 would overflow or vanish (noted). The relative squared error is left on the op as `quanta.weight_error`.
 
-    Errors: a weight with an infinity or NaN, an unknown method, a pattern that is no regular expression.
+    Errors: a weight with an infinity or NaN or of another type than f32, an unknown method.
     Cost: one pass over the weights; at most one layer's codes beyond the result.
 
     ```mlir
     %w = arith.constant dense_resource<w> : tensor<1024x384xf32>
-    %y = quanta.linear %x, %w : (tensor<?x384xf32>, tensor<1024x384xf32>) -> tensor<?x1024xf32>
+    %y = quanta.linear %x, %w {quanta.selected} : (tensor<?x384xf32>, tensor<1024x384xf32>) -> tensor<?x1024xf32>
     ==> // bits=4 group=128
     %w = quanta.constant {codes = ..., scales = ..., zeros = ...} : tensor<1024x384xf32, #quanta.uniform<bits = 4, group = 128, zero = point>>
     %y = quanta.linear %x, %w {quanta.weight_error = ...} : (...) -> tensor<?x1024xf32>
@@ -185,9 +210,6 @@ def QuantizeWeights : Pass<"quanta-quantize-weights", "::mlir::ModuleOp"> {
         clEnumValN(::mlir::quanta::ZeroKind::Point, "point", "an integer for each scale"),
         clEnumValN(::mlir::quanta::ZeroKind::Offset, "offset", "a float for each scale"))
     }]>,
-    Option<"head", "head", "bool", "false", "also quantize the output head">,
-    Option<"only", "only", "std::string", "", "regular expression on node or weight names: quantize these alone">,
-    Option<"keep", "keep", "std::string", "", "regular expression on node or weight names: leave these in float">,
   ];
   let dependentDialects = ["::mlir::quanta::QuantaDialect"];
 }
