@@ -104,6 +104,6 @@ struct UniformDecode : public DecodeInterface::ExternalModel<UniformDecode, Unif
 
 } // namespace
 
-void quanta::registerDecodeModels(DialectRegistry &registry) {
+void mlir::quanta::registerDecodeModels(DialectRegistry &registry) {
   registry.addExtension(+[](MLIRContext *context, QuantaDialect *) { UniformAttr::attachInterface<UniformDecode>(*context); });
 }

@@ -2,6 +2,7 @@
 #include "Kernels/Kernels.h"
 #include "quanta/Codegen/Codegen.h"
 #include "quanta/Dialect/IR/Quanta.h"
+#include "llvm/ADT/StringExtras.h"
 
 namespace mlir::quanta {
 #define GEN_PASS_DEF_EMITKERNELS
@@ -12,10 +13,16 @@ using namespace mlir;
 using namespace mlir::quanta;
 
 namespace {
-struct EmitKernels : public quanta::impl::EmitKernelsBase<EmitKernels> {
+struct EmitKernels : public mlir::quanta::impl::EmitKernelsBase<EmitKernels> {
   using EmitKernelsBase::EmitKernelsBase;
 
   void runOnOperation() override {
+    level = ::quanta::findTargetLevel(target);
+    if (!level) {
+      auto names = llvm::map_range(::quanta::getTargetLevels(), [](const ::quanta::TargetLevel &known) { return known.name; });
+      getOperation().emitError() << "there is no target level '" << target << "'; there are: " << llvm::join(names, ", ");
+      return signalPassFailure();
+    }
     // Family, config and types decide the code; the key is their attribute.
     DenseMap<Attribute, func::FuncOp> emitted;
     SymbolTable symbols(getOperation());
@@ -61,7 +68,7 @@ struct EmitKernels : public quanta::impl::EmitKernelsBase<EmitKernels> {
     symbols.insert(function);
     Block *body = function.addEntryBlock();
     KernelBuilder b{ImplicitLocOpBuilder::atBlockEnd(kernel.getLoc(), body)};
-    b.registers = RegisterTile::get(vectorBits);
+    b.setLevel(*level);
     ValueRange all = body->getArguments();
     size_t inputs = kernel.getInputs().size(), weights = kernel.getWeights().size();
     KernelArgs args{kernel.getConfig(), all.take_front(inputs), all.slice(inputs, weights), all.drop_front(inputs + weights)};
@@ -70,5 +77,7 @@ struct EmitKernels : public quanta::impl::EmitKernelsBase<EmitKernels> {
     func::ReturnOp::create(b);
     return function;
   }
+
+  const ::quanta::TargetLevel *level = nullptr;
 };
 } // namespace

@@ -437,7 +437,7 @@ private:
   DenseSet<Attribute> tiled;
 };
 
-struct OutlineKernels : public quanta::impl::OutlineKernelsBase<OutlineKernels> {
+struct OutlineKernels : public mlir::quanta::impl::OutlineKernelsBase<OutlineKernels> {
   void runOnOperation() override {
     Outliner outliner(getOperation());
     for (auto function : getOperation().getOps<func::FuncOp>())

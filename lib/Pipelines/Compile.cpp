@@ -58,13 +58,13 @@ std::string mlir::quanta::describePhases() {
   return text;
 }
 
-void mlir::quanta::buildLowerPhase(OpPassManager &passes, unsigned vectorBits) {
+void mlir::quanta::buildLowerPhase(OpPassManager &passes, const ::quanta::TargetLevel &level) {
   LoweringOptions lowering;
-  lowering.vectorBits = vectorBits;
+  lowering.vectorBits = level.vectorBits;
   lowering.beforeBufferize = [](OpPassManager &pm) { pm.addPass(createOutlineKernels()); };
-  lowering.afterBufferize = [=](OpPassManager &pm) {
+  lowering.afterBufferize = [&level](OpPassManager &pm) {
     EmitKernelsOptions kernels;
-    kernels.vectorBits = vectorBits;
+    kernels.target = level.name.str();
     pm.addPass(createEmitKernels(kernels));
   };
   buildLoweringPipeline(passes, lowering);
@@ -288,7 +288,7 @@ private:
   std::vector<RecipeUse> recipes;
   OutputKind kind;
   std::string output, name;
-  unsigned vectorBits = 0;
+  const ::quanta::TargetLevel *level = nullptr;
   OwningOpRef<ModuleOp> module;
 };
 } // namespace
@@ -383,7 +383,7 @@ llvm::Error Driver::addPasses(Phase phase, OpPassManager &passes) {
     break;
   }
   case Phase::Lower:
-    buildLowerPhase(passes, vectorBits);
+    buildLowerPhase(passes, *level);
     break;
   case Phase::Import:
   case Phase::Transform:
@@ -506,7 +506,7 @@ llvm::Error Driver::run() {
     return fail(llvm::toString(parsed.takeError()));
   recipes = std::move(*parsed);
   report.target = target->triple + ", " + target->cpu;
-  vectorBits = target->getVectorBits();
+  level = &target->getLevel();
   if (!llvm::sys::fs::exists(options.input))
     return fail("there is no such file");
 

@@ -36,7 +36,7 @@ public:
     if (!target)
       return target.takeError();
     PassManager passes(graph.getContext());
-    buildLowerPhase(passes, target->getVectorBits());
+    buildLowerPhase(passes, target->getLevel());
     std::string errors;
     {
       ScopedDiagnosticHandler handler(graph.getContext(), [&](Diagnostic &diagnostic) {

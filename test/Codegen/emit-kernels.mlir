@@ -1,5 +1,5 @@
 // RUN: quant-opt %s -split-input-file --quanta-emit-kernels -verify-diagnostics | FileCheck %s
-// RUN: quant-opt %s -split-input-file --quanta-emit-kernels=vector-bits=256 -verify-diagnostics | FileCheck %s --check-prefix=HALF
+// RUN: quant-opt %s -split-input-file --quanta-emit-kernels=target=x86-avx2 -verify-diagnostics | FileCheck %s --check-prefix=HALF
 
 // With 16 registers of 256 bits 6 rows by one tile: 12 accumulators.
 // HALF-LABEL: func @shared

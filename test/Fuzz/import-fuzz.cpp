@@ -146,11 +146,11 @@ static std::string damageFields(llvm::StringRef seed, std::mt19937_64 &random) {
 /// Everything between import and code. Failure without a message is a bug, too.
 static bool lower(ModuleOp module, unsigned &messages) {
   PassManager passes(module.getContext());
-  quanta::buildONNXPreparePipeline(passes);
-  passes.addPass(quanta::createConvertONNXToQuanta());
+  mlir::quanta::buildONNXPreparePipeline(passes);
+  passes.addPass(mlir::quanta::createConvertONNXToQuanta());
   passes.addPass(createCanonicalizerPass());
-  passes.addPass(quanta::createQuantizeWeights());
-  quanta::buildLowerPhase(passes, 512);
+  passes.addPass(mlir::quanta::createQuantizeWeights());
+  mlir::quanta::buildLowerPhase(passes, ::quanta::getTargetLevels().front());
   return succeeded(passes.run(module)) || messages;
 }
 
@@ -165,7 +165,7 @@ int main(int argc, char **argv) {
   }
   DialectRegistry registry;
   if (lowers)
-    quanta::registerDialects(registry);
+    mlir::quanta::registerDialects(registry);
   uint64_t count = std::strtoull(argv[1], nullptr, 10), seed = std::strtoull(argv[2], nullptr, 10), accepted = 0;
   std::vector<std::unique_ptr<llvm::MemoryBuffer>> files;
   for (int i = 3; i < argc; ++i) {
@@ -187,8 +187,8 @@ int main(int argc, char **argv) {
       ++messages;
       return success();
     });
-    quanta::Problems problems;
-    auto module = quanta::importONNX(llvm::MemoryBufferRef(bytes, "model"), {}, &context, problems);
+    mlir::quanta::Problems problems;
+    auto module = mlir::quanta::importONNX(llvm::MemoryBufferRef(bytes, "model"), {}, &context, problems);
     problems.print(llvm::nulls());
     llvm::nulls() << problems.toJSON();
     if (failed(module) != problems.hasErrors()) {
@@ -199,7 +199,7 @@ int main(int argc, char **argv) {
       continue;
     ++accepted;
     for (auto function : (*module)->getOps<func::FuncOp>())
-      if (failed(quanta::SymbolicShapes::compute(function))) {
+      if (failed(mlir::quanta::SymbolicShapes::compute(function))) {
         llvm::errs() << "case " << i << ": shapes that import found cannot be computed again\n";
         return 1;
       }

@@ -7,6 +7,7 @@
 #define QUANTA_CODEGEN_EMISSION_H
 
 #include "mlir/IR/BuiltinOps.h"
+#include "quanta/Target/TargetLevel.h"
 #include "llvm/Support/Error.h"
 #include <string>
 #include <vector>
@@ -54,8 +55,7 @@ llvm::Error checkModelName(llvm::StringRef name);
 /// The triple and CPU that options stand for; also checks that this build can compile for them.
 struct Target {
   std::string triple, cpu, features;
-  /// Width of the widest vectors it computes with, in bits.
-  unsigned getVectorBits() const;
+  const ::quanta::TargetLevel &getLevel() const;
 };
 llvm::Expected<Target> resolveTarget(llvm::StringRef triple, llvm::ArrayRef<std::string> cpus);
 

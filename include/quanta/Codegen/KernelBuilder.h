@@ -14,6 +14,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "quanta/Target/TargetLevel.h"
 
 namespace mlir::quanta {
 
@@ -35,8 +36,13 @@ public:
   using ImplicitLocOpBuilder::ImplicitLocOpBuilder;
   KernelBuilder(const ImplicitLocOpBuilder &builder) : ImplicitLocOpBuilder(builder) {}
 
-  /// What the target's registers hold.
+  /// What the target can do, and what its registers hold.
+  const ::quanta::TargetLevel *level = &::quanta::getTargetLevels().front();
   RegisterTile registers = RegisterTile::get(512);
+  void setLevel(const ::quanta::TargetLevel &target) {
+    level = &target;
+    registers = RegisterTile::get(target.vectorBits);
+  }
 
   VectorType f32Tile() { return VectorType::get({kLanes}, getF32Type()); }
   VectorType i32Tile() { return VectorType::get({kLanes}, getI32Type()); }

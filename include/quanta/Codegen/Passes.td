@@ -36,9 +36,10 @@ def EmitKernels : Pass<"quanta-emit-kernels", "::mlir::ModuleOp"> {
     16-lane tiles in `vector`, tasks for the thread pool as `scf.parallel`. Kernels with the same family, config and operand
     types share a function. An encoding that no emitter can decode is an error.
 
-    Tiles have 16 lanes for every target; `vector-bits` decides how many of them a product keeps in registers.
+    Tiles have 16 lanes for every target; `target`, a row of the table of target levels (lib/Target), decides how many of them
+    a product keeps in registers and which instructions multiply integers. An unknown level is an error.
   }];
-  let options = [Option<"vectorBits", "vector-bits", "unsigned", "512", "width of the target's vectors: 128, 256 or 512">];
+  let options = [Option<"target", "target", "std::string", "\"x86-avx512-vnni\"", "level of the target, as x86-avx2">];
   let dependentDialects = ["::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect", "::mlir::arith::ArithDialect",
                            "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect", "::mlir::func::FuncDialect",
                            "::mlir::cf::ControlFlowDialect"];

@@ -2,6 +2,7 @@
 #ifndef QUANTA_PIPELINES_PHASES_H
 #define QUANTA_PIPELINES_PHASES_H
 
+#include "quanta/Target/TargetLevel.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
 #include <optional>
@@ -26,8 +27,8 @@ std::optional<Phase> findPhase(llvm::StringRef name);
 /// For --help.
 std::string describePhases();
 
-/// The passes of the phase `lower`, kernels included, for vectors of this width (Target::getVectorBits).
-void buildLowerPhase(OpPassManager &passes, unsigned vectorBits);
+/// The passes of the phase `lower`, kernels included, for a target of this level (Target::getLevel).
+void buildLowerPhase(OpPassManager &passes, const ::quanta::TargetLevel &level);
 /// Its first part: what tensors become before they are buffers (--emit=linalg).
 void buildLinalg(OpPassManager &passes);
 

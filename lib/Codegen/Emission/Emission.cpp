@@ -91,14 +91,8 @@ llvm::Expected<mlir::quanta::Target> mlir::quanta::resolveTarget(StringRef tripl
   return target;
 }
 
-unsigned mlir::quanta::Target::getVectorBits() const {
-  llvm::Triple parsed(triple);
-  std::string error;
-  const llvm::Target *found = llvm::TargetRegistry::lookupTarget(parsed, error);
-  if (!found || parsed.getArch() != llvm::Triple::x86_64)
-    return 128;
-  std::unique_ptr<llvm::MCSubtargetInfo> facts(found->createMCSubtargetInfo(parsed, cpu, features));
-  return facts->checkFeatures("+avx512f") ? 512 : facts->checkFeatures("+avx2") ? 256 : 128;
+const ::quanta::TargetLevel &mlir::quanta::Target::getLevel() const {
+  return ::quanta::matchTargetLevel(llvm::Triple(triple), cpu, features);
 }
 
 static llvm::Expected<std::unique_ptr<llvm::TargetMachine>> createTargetMachine(const mlir::quanta::Target &target,

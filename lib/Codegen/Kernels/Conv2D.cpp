@@ -214,4 +214,4 @@ void ConvEmitter::emit() {
 
 } // namespace
 
-void quanta::emitConv2D(KernelBuilder &b, const KernelArgs &args) { ConvEmitter(b, args).emit(); }
+void mlir::quanta::emitConv2D(KernelBuilder &b, const KernelArgs &args) { ConvEmitter(b, args).emit(); }

@@ -79,7 +79,7 @@ static void emitBlock(KernelBuilder &b, const GemmTile &tile, Value row, int64_t
   });
 }
 
-void quanta::emitGemmRows(KernelBuilder &b, const GemmTile &tile, Value begin, Value end) {
+void mlir::quanta::emitGemmRows(KernelBuilder &b, const GemmTile &tile, Value begin, Value end) {
   const int64_t most = b.registers.rows;
   Value count = b.sub(end, begin);
   Value blocked = b.add(begin, b.mul(b.div(count, most), most));
@@ -94,7 +94,7 @@ void quanta::emitGemmRows(KernelBuilder &b, const GemmTile &tile, Value begin, V
   }
 }
 
-void quanta::emitChunks(KernelBuilder &b, Value total, int64_t chunk, function_ref<void(Value, Value, Value)> body) {
+void mlir::quanta::emitChunks(KernelBuilder &b, Value total, int64_t chunk, function_ref<void(Value, Value, Value)> body) {
   APInt constant;
   if (matchPattern(total, m_ConstantInt(&constant)) && constant.getSExtValue() <= chunk)
     return body(b.index(0), total, Value());

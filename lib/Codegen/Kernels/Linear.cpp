@@ -5,7 +5,7 @@
 using namespace mlir;
 using namespace mlir::quanta;
 
-void quanta::emitLinear(KernelBuilder &b, const KernelArgs &args) {
+void mlir::quanta::emitLinear(KernelBuilder &b, const KernelArgs &args) {
   Value x = args.inputs[0], bias = args.inputs.size() > 1 ? args.inputs[1] : Value(), y = args.outputs[0];
   WeightTiles weight(cast<PackedAttr>(args.config.get("encoding")), args.getInts("shape"), args.weights);
   int64_t panels = llvm::divideCeil(weight.tiles(), b.registers.tiles);

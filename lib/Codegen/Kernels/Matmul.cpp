@@ -24,7 +24,7 @@ static void transposeTiles(KernelBuilder &b, SmallVectorImpl<Value> &rows) {
   }
 }
 
-void quanta::emitMatmul(KernelBuilder &b, const KernelArgs &args) {
+void mlir::quanta::emitMatmul(KernelBuilder &b, const KernelArgs &args) {
   Value lhs = args.inputs[0], rhs = args.inputs[1], y = args.outputs[0];
   bool transposed = args.has("transpose_rhs");
   float scale = args.getFloat("scale");

@@ -83,10 +83,10 @@ void emitNorm(KernelBuilder &b, const KernelArgs &args, bool centre) {
 
 } // namespace
 
-void quanta::emitLayerNorm(KernelBuilder &b, const KernelArgs &args) { emitNorm(b, args, /*centre=*/true); }
-void quanta::emitRMSNorm(KernelBuilder &b, const KernelArgs &args) { emitNorm(b, args, /*centre=*/false); }
+void mlir::quanta::emitLayerNorm(KernelBuilder &b, const KernelArgs &args) { emitNorm(b, args, /*centre=*/true); }
+void mlir::quanta::emitRMSNorm(KernelBuilder &b, const KernelArgs &args) { emitNorm(b, args, /*centre=*/false); }
 
-void quanta::emitSoftmax(KernelBuilder &b, const KernelArgs &args) {
+void mlir::quanta::emitSoftmax(KernelBuilder &b, const KernelArgs &args) {
   Value x = args.outputs[0], mask = args.inputs.empty() ? Value() : args.inputs[0];
   Value heads = b.dim(x, 1), queries = b.dim(x, 2), columns = b.dim(x, 3);
   Value rows = b.mul(b.mul(b.dim(x, 0), heads), queries);
@@ -126,7 +126,7 @@ void quanta::emitSoftmax(KernelBuilder &b, const KernelArgs &args) {
   });
 }
 
-void quanta::emitRotary(KernelBuilder &b, const KernelArgs &args) {
+void mlir::quanta::emitRotary(KernelBuilder &b, const KernelArgs &args) {
   Value x = args.inputs[0], cosine = args.inputs[1], sine = args.inputs[2], y = args.outputs[0];
   Value heads = b.dim(x, 1), positions = b.dim(x, 2), columns = b.dim(x, 3), half = b.div(columns, 2);
   forRows(b, b.mul(b.mul(b.dim(x, 0), heads), positions), columns, [&](Value row) {
@@ -146,7 +146,7 @@ void quanta::emitRotary(KernelBuilder &b, const KernelArgs &args) {
   });
 }
 
-void quanta::emitEmbedding(KernelBuilder &b, const KernelArgs &args) {
+void mlir::quanta::emitEmbedding(KernelBuilder &b, const KernelArgs &args) {
   Value indices = args.inputs[0], y = args.outputs[0];
   int64_t entries = args.getInts("shape")[0];
   Value count = b.dim(indices, 0), columns = b.dim(y, 1);
@@ -193,7 +193,7 @@ void quanta::emitEmbedding(KernelBuilder &b, const KernelArgs &args) {
   });
 }
 
-KernelEmitter quanta::lookupKernel(StringRef family) {
+KernelEmitter mlir::quanta::lookupKernel(StringRef family) {
   return llvm::StringSwitch<KernelEmitter>(family)
       .Case("linear", emitLinear)
       .Case("matmul", emitMatmul)

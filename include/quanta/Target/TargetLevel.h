@@ -1,0 +1,44 @@
+//===- TargetLevel.h - What kernel emitters know of a processor -----------------------------------------------*- C++ -*-===//
+//
+// Emitters never ask for a feature by name. They get a level, a row of the one table in TargetLevel.cpp, and act on what the
+// row says; a processor is served by the first row all of whose features it has.
+//
+//===----------------------------------------------------------------------------------------------------------------------===//
+#ifndef QUANTA_TARGET_TARGETLEVEL_H
+#define QUANTA_TARGET_TARGETLEVEL_H
+
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/StringRef.h"
+#include "llvm/TargetParser/Triple.h"
+
+namespace quanta {
+
+/// The instruction that multiplies small integers and adds neighbours up: lane i of a 32-bit sum grows by
+/// Σ₀³ code[4i + j] · activation[4i + j], codes unsigned and activations in −127 … 127.
+enum class IntegerDot {
+  Generic,      ///< widening multiplications of vectors
+  X86Words,     ///< pmaddwd on bytes widened to 16 bits, 128-bit registers
+  X86Bytes,     ///< pmaddubsw + pmaddwd, 256-bit registers; sums of pairs saturate for codes above 127
+  X86Vnni256,   ///< vpdpbusd on 256-bit registers
+  X86Vnni512,   ///< vpdpbusd on 512-bit registers
+};
+
+struct TargetLevel {
+  llvm::StringRef name;
+  llvm::Triple::ArchType arch; ///< UnknownArch: any
+  llvm::StringRef features;    ///< all that it needs, as LLVM spells them, separated by commas
+  unsigned vectorBits;         ///< width of the widest vectors it computes with: 128, 256 or 512
+  IntegerDot dot;
+  bool widensHalf;             ///< has an instruction from f16 to f32
+};
+
+/// Best first; the last one serves every processor.
+llvm::ArrayRef<TargetLevel> getTargetLevels();
+/// Null if there is none of this name.
+const TargetLevel *findTargetLevel(llvm::StringRef name);
+/// For an LLVM triple, CPU and feature string, for which LLVM's targets must be initialized.
+const TargetLevel &matchTargetLevel(const llvm::Triple &triple, llvm::StringRef cpu, llvm::StringRef features);
+
+} // namespace quanta
+
+#endif // QUANTA_TARGET_TARGETLEVEL_H

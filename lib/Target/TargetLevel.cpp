@@ -1,0 +1,43 @@
+//===- TargetLevel.cpp - What kernel emitters know of a processor ---------------------------------------------------------===//
+#include "quanta/Target/TargetLevel.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/SmallVector.h"
+#include "llvm/ADT/Twine.h"
+#include "llvm/MC/MCSubtargetInfo.h"
+#include "llvm/MC/TargetRegistry.h"
+
+using namespace quanta;
+using llvm::Triple;
+
+static const TargetLevel levels[] = {
+    // name, architecture, features, bits, dot, f16
+    {"x86-avx512-vnni", Triple::x86_64, "avx512f,avx512bw,avx512vnni", 512, IntegerDot::X86Vnni512, true},
+    {"x86-avx512", Triple::x86_64, "avx512f,avx512bw", 512, IntegerDot::X86Bytes, true},
+    {"x86-avx-vnni", Triple::x86_64, "avx2,fma,f16c,avxvnni", 256, IntegerDot::X86Vnni256, true},
+    {"x86-avx2", Triple::x86_64, "avx2,fma,f16c", 256, IntegerDot::X86Bytes, true},
+    {"x86", Triple::x86_64, "", 128, IntegerDot::X86Words, false},
+    {"generic", Triple::UnknownArch, "", 128, IntegerDot::Generic, false},
+};
+
+llvm::ArrayRef<TargetLevel> quanta::getTargetLevels() { return levels; }
+
+const TargetLevel *quanta::findTargetLevel(llvm::StringRef name) {
+  const TargetLevel *found = llvm::find_if(levels, [&](const TargetLevel &level) { return level.name == name; });
+  return found == std::end(levels) ? nullptr : found;
+}
+
+const TargetLevel &quanta::matchTargetLevel(const Triple &triple, llvm::StringRef cpu, llvm::StringRef features) {
+  std::string error;
+  const llvm::Target *target = llvm::TargetRegistry::lookupTarget(triple, error);
+  std::unique_ptr<llvm::MCSubtargetInfo> facts(target ? target->createMCSubtargetInfo(triple, cpu, features) : nullptr);
+  auto serves = [&](const TargetLevel &level) {
+    if (level.arch == Triple::UnknownArch)
+      return true;
+    if (level.arch != triple.getArch() || !facts)
+      return false;
+    llvm::SmallVector<llvm::StringRef> needed;
+    level.features.split(needed, ',', -1, /*KeepEmpty=*/false);
+    return llvm::all_of(needed, [&](llvm::StringRef feature) { return facts->checkFeatures(("+" + llvm::Twine(feature)).str()); });
+  };
+  return *llvm::find_if(levels, serves);
+}
