@@ -61,7 +61,10 @@ public:
     Attribute value = getConstant(weight);
     if (!value || !type.getElementType().isF32() || !type.hasStaticShape())
       return user->emitOpError() << "expected a constant f32 weight but got " << type;
-    auto packed = PackedAttr::get(user->getContext(), getEncoding(type), kLanes);
+    EncodingAttrInterface encoding = getEncoding(type);
+    if (encoding && !isa<DecodeInterface>(Attribute(encoding)))
+      return user->emitOpError() << "no kernel can decode the encoding " << encoding;
+    auto packed = PackedAttr::get(user->getContext(), encoding, kLanes);
     StoredWeight result;
     Builder attrs(user->getContext());
     result.config.set("encoding", packed);

@@ -1,23 +1,12 @@
 //===- Saliency.cpp - Which weights matter most -------------------------------------------------------------------===//
 #include "quanta/Solver/Saliency.h"
+#include "quanta/Format/SparseLayout.h"
 #include <algorithm>
 #include <cmath>
 #include <functional>
 #include <numeric>
 
 namespace quanta {
-
-namespace {
-/// ⌈log2 C(n, k)⌉.
-int64_t choiceBits(int64_t n, int64_t k) {
-  k = std::min(k, n - k);
-  double log = 0;
-  for (int64_t i = 1; i <= k; ++i)
-    log += std::log2(static_cast<double>(n - k + i) / static_cast<double>(i));
-  // C is an integer: the logarithm of a power of two may come out slightly above its exponent.
-  return static_cast<int64_t>(std::ceil(log - 1e-9));
-}
-} // namespace
 
 std::vector<double> magnitudeSaliency(MatrixView weights) {
   std::vector<double> saliency;

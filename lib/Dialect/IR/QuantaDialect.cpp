@@ -21,13 +21,30 @@ namespace {
 struct EncodingAliases : public OpAsmDialectInterface {
   using OpAsmDialectInterface::OpAsmDialectInterface;
 
+  static void nameGroup(int64_t group, raw_ostream &os) {
+    if (group > 0)
+      os << "g" << group;
+    else
+      os << (group == UniformAttr::kRow ? "row" : "tensor");
+  }
   static void name(Attribute attr, raw_ostream &os) {
     if (auto uniform = dyn_cast<UniformAttr>(attr)) {
-      os << (uniform.getZero() == ZeroKind::Symmetric ? "s" : "u") << uniform.getBits();
-      if (uniform.getGroup() > 0)
-        os << "g" << uniform.getGroup();
+      if (uniform.getLevels())
+        os << "t";
       else
-        os << (uniform.getGroup() == UniformAttr::kRow ? "row" : "tensor");
+        os << (uniform.getZero() == ZeroKind::Symmetric ? "s" : "u") << uniform.getBits();
+      nameGroup(uniform.getGroup(), os);
+    } else if (auto planes = dyn_cast<PlanesAttr>(attr)) {
+      os << "b" << planes.getCount();
+      nameGroup(planes.getGroup(), os);
+    } else if (auto split = dyn_cast<SplitAttr>(attr)) {
+      name(split.getHigh(), os);
+      os << (split.getKind() == SplitKind::Columns ? "_columns_" : "_mask_");
+      name(split.getLow(), os);
+    } else if (auto sum = dyn_cast<SumAttr>(attr)) {
+      name(sum.getFirst(), os);
+      os << "_plus_";
+      name(sum.getSecond(), os);
     } else if (auto packed = dyn_cast<PackedAttr>(attr)) {
       if (packed.getBase())
         name(packed.getBase(), os);
@@ -37,7 +54,7 @@ struct EncodingAliases : public OpAsmDialectInterface {
     }
   }
   AliasResult getAlias(Attribute attr, raw_ostream &os) const override {
-    if (!isa<UniformAttr, PackedAttr>(attr))
+    if (!isa<EncodingAttrInterface>(attr))
       return AliasResult::NoAlias;
     name(attr, os);
     return AliasResult::OverridableAlias;
@@ -103,93 +120,4 @@ LogicalResult mlir::quanta::detail::verifyEncodings(Operation *op) {
     if (failed(check(type)))
       return failure();
   return success();
-}
-
-//===- uniform --------------------------------------------------------------------------------------------------------===//
-
-LogicalResult UniformAttr::verify(function_ref<InFlightDiagnostic()> emitError, unsigned bits, int64_t group,
-                                  ZeroKind zero, Type scale) {
-  if (bits < 1 || bits > 8)
-    return emitError() << "expected 1 to 8 bits but got " << bits;
-  if (group < kTensor)
-    return emitError() << "expected a group of columns, 0 (row) or -1 (tensor) but got " << group;
-  if (!isa<Float16Type, Float32Type>(scale))
-    return emitError() << "expected a scale type of f16 or f32 but got " << scale;
-  return success();
-}
-
-LogicalResult UniformAttr::verifyEncoding(ArrayRef<int64_t> shape, Type elementType,
-                                          function_ref<InFlightDiagnostic()> emitError) const {
-  if (shape.empty())
-    return emitError() << "expected a tensor of rank 1 or more for a uniform encoding";
-  if (!isa<FloatType>(elementType))
-    return emitError() << "expected a floating-point element type for a uniform encoding but got " << elementType;
-  return success();
-}
-
-SmallVector<Component> UniformAttr::getComponents(ArrayRef<int64_t> shape) const {
-  auto [rows, columns] = getMatrixShape(shape);
-  Type i8 = IntegerType::get(getContext(), 8);
-  int64_t groups = getGroup() <= 0                      ? 1
-                   : ShapedType::isDynamic(columns) ? ShapedType::kDynamic
-                                                    : getGroupCount(columns);
-  SmallVector<int64_t> scaleShape{getScaleRows(rows), groups};
-  SmallVector<Component> components{{"codes", SmallVector<int64_t>{rows, columns}, i8}, {"scales", scaleShape, getScale()}};
-  if (getZero() == ZeroKind::Point)
-    components.push_back({"zeros", scaleShape, i8});
-  else if (getZero() == ZeroKind::Offset)
-    components.push_back({"offsets", scaleShape, getScale()});
-  return components;
-}
-
-int64_t UniformAttr::getStoredBits(ArrayRef<int64_t> shape) const {
-  auto [rows, columns] = getMatrixShape(shape);
-  int64_t scaleBits = getScale().getIntOrFloatBitWidth();
-  int64_t perGroup = scaleBits + (getZero() == ZeroKind::Point    ? getBits()
-                                  : getZero() == ZeroKind::Offset ? scaleBits
-                                                                  : 0);
-  return rows * columns * getBits() + getScaleRows(rows) * getGroupCount(columns) * perGroup;
-}
-
-//===- packed ---------------------------------------------------------------------------------------------------------===//
-
-LogicalResult PackedAttr::verifyEncoding(ArrayRef<int64_t> shape, Type elementType,
-                                         function_ref<InFlightDiagnostic()> emitError) const {
-  if (getRows() != ::quanta::kTileRows)
-    return emitError() << "expected tiles of " << ::quanta::kTileRows << " rows but got " << getRows();
-  if (getBase() && !isa<UniformAttr>(Attribute(getBase())))
-    return emitError() << "expected a leaf encoding to pack but got " << getBase();
-  if (getBase())
-    return cast<VerifiableTensorEncoding>(Attribute(getBase())).verifyEncoding(shape, elementType, emitError);
-  return success();
-}
-
-SmallVector<Component> PackedAttr::getComponents(ArrayRef<int64_t> shape) const {
-  auto [rows, columns] = getMatrixShape(shape);
-  int64_t tiles = llvm::divideCeil(rows, getRows());
-  if (!getBase())
-    return {{"values", SmallVector<int64_t>{tiles, columns, getRows()}, Float32Type::get(getContext())}};
-  auto uniform = cast<UniformAttr>(Attribute(getBase()));
-  std::optional<::quanta::TileShape> tile = ::quanta::TileShape::get({rows, columns, uniform.getBits(), uniform.getGroup()});
-  SmallVector<Component> components = uniform.getComponents(shape);
-  if (!tile)
-    return components;
-  int64_t words = tile->tileBytes / (getRows() * sizeof(uint32_t));
-  components[0] = {"codes", SmallVector<int64_t>{tiles, words, getRows()}, IntegerType::get(getContext(), 32)};
-  for (Component &component : MutableArrayRef(components).drop_front())
-    component.shape = {tiles, tile->groups, getRows()};
-  return components;
-}
-
-int64_t PackedAttr::getBlockColumns() const {
-  if (!getBase())
-    return 1;
-  return ::quanta::TileShape::get({1, 1, cast<UniformAttr>(Attribute(getBase())).getBits(), 0})->blockColumns;
-}
-
-int64_t PackedAttr::getStoredBits(ArrayRef<int64_t> shape) const {
-  if (getBase())
-    return getBase().getStoredBits(shape);
-  auto [rows, columns] = getMatrixShape(shape);
-  return rows * columns * 32;
 }

@@ -15,6 +15,58 @@ func.func private @scale(tensor<4x4xf32, #quanta.uniform<bits = 4, scale = i8>>)
 
 // -----
 
+// expected-error@+1 {{expected levels of 0, or of 3 with bits = 2 and a zero that is symmetric or offset, but got 3 with bits = 4}}
+func.func private @levels(tensor<4x4xf32, #quanta.uniform<bits = 4, levels = 3>>)
+
+// -----
+
+// expected-error@+1 {{expected 1 to 8 planes but got 0}}
+func.func private @planes(tensor<4x4xf32, #quanta.planes<count = 0>>)
+
+// -----
+
+// expected-error@+1 {{expected uniform or planes encodings on both sides of a split by mask but got #quanta.sum}}
+func.func private @mask_of_sum(tensor<4x4xf32, #quanta.split<mask, count = 1, high = #quanta.uniform<bits = 8>,
+  low = #quanta.sum<#quanta.uniform<bits = 8>, #quanta.uniform<bits = 8>>>>)
+
+// -----
+
+// expected-error@+1 {{expected tile and kept only in a split by mask}}
+func.func private @columns_tile(tensor<4x4xf32, #quanta.split<columns, count = 1, tile = 2, kept = 1,
+  high = #quanta.uniform<bits = 8>, low = #quanta.uniform<bits = 1>>>)
+
+// -----
+
+// expected-error@+1 {{expected 0 <= kept <= tile but got kept = 3 and tile = 2}}
+func.func private @kept(tensor<4x4xf32, #quanta.split<mask, count = 1, tile = 2, kept = 3,
+  high = #quanta.uniform<bits = 8>, low = #quanta.uniform<bits = 1>>>)
+
+// -----
+
+// expected-error@+2 {{expected a count of at most the 4 columns but got 5}}
+func.func private @columns_count(tensor<4x4xf32, #quanta.split<columns, count = 5,
+  high = #quanta.uniform<bits = 8>, low = #quanta.uniform<bits = 1>>>)
+
+// -----
+
+// expected-error@+2 {{expected a count of 8 for 1 of each 2 columns but got 9}}
+func.func private @tile_count(tensor<4x4xf32, #quanta.split<mask, count = 9, tile = 2, kept = 1,
+  high = #quanta.uniform<bits = 8>, low = #quanta.uniform<bits = 1>>>)
+
+// -----
+
+// expected-error@+2 {{expected a static shape for a split encoding}}
+func.func private @split_dynamic(tensor<?x4xf32, #quanta.split<columns, count = 1,
+  high = #quanta.uniform<bits = 8>, low = #quanta.uniform<bits = 1>>>)
+
+// -----
+
+// expected-error@+1 {{expected encodings that keep the order of columns in a sum but got #quanta.split}}
+func.func private @sum_of_columns(tensor<4x4xf32, #quanta.sum<#quanta.uniform<bits = 8>,
+  #quanta.split<columns, count = 1, high = #quanta.uniform<bits = 8>, low = #quanta.uniform<bits = 1>>>>)
+
+// -----
+
 // expected-error@+1 {{expected a floating-point element type for a uniform encoding but got 'i32'}}
 func.func private @element(tensor<4x4xi32, #quanta.uniform<bits = 4>>)
 
@@ -214,6 +266,16 @@ func.func @constant_name() {
 func.func @constant_type() {
   // expected-error@+1 {{expected component 'scales' of type 'tensor<4x1xf16>' but got 'tensor<4xf16>'}}
   %0 = quanta.constant {codes = dense<0> : tensor<4x4xi8>, scales = dense<0.0> : tensor<4xf16>} : tensor<4x4xf32, #quanta.uniform<bits = 4>>
+  return
+}
+
+// -----
+
+func.func @constant_part() {
+  // expected-error@+1 {{expected component 'high.codes' of type 'tensor<4x1xi8>' but got 'tensor<4x4xi8>'}}
+  %0 = quanta.constant {mask = dense<0> : tensor<4xi8>, high.codes = dense<0> : tensor<4x4xi8>, high.scales = dense<0.0> : tensor<4x1xf16>,
+                        low.codes = dense<0> : tensor<4x3xi8>, low.scales = dense<0.0> : tensor<4x1xf16>}
+    : tensor<4x4xf32, #quanta.split<columns, count = 1, high = #quanta.uniform<bits = 8>, low = #quanta.uniform<bits = 1>>>
   return
 }
 

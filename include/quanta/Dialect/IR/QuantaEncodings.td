@@ -13,6 +13,13 @@ def Quanta_ZeroKind : I32EnumAttr<"ZeroKind", "what stands for zero", [
   let genSpecializedAttr = 0;
 }
 
+def Quanta_SplitKind : I32EnumAttr<"SplitKind", "what a split chooses by", [
+    I32EnumAttrCase<"Columns", 0, "columns">,
+    I32EnumAttrCase<"Mask", 1, "mask">]> {
+  let cppNamespace = "::mlir::quanta";
+  let genSpecializedAttr = 0;
+}
+
 class Quanta_Encoding<string name, string mnemonic> : Quanta_Attr<name, mnemonic, [
     DeclareAttrInterfaceMethods<VerifiableTensorEncoding>,
     DeclareAttrInterfaceMethods<Quanta_EncodingAttrInterface>]>;
@@ -27,16 +34,24 @@ def Quanta_UniformAttr : Quanta_Encoding<"Uniform", "uniform"> {
     * `zero = point`: an integer zero point of `bits` bits for each scale.
     * `zero = offset`: `value = scale · q + offset` with an offset of the scale's type.
 
-    Components: `codes` (one i8 a weight, in logical order), `scales`, and `zeros` or `offsets` (rows × groups).
-    Stored bits: bits a weight, plus a scale and a zero point or offset for each group.
+    `levels = 3` (with `bits = 2`) leaves only the codes 0 to 2, stored five to a byte. `symmetric` then has zero at 1
+    (`value` is −scale, 0 or scale); `offset` is as above; `point` makes no sense.
 
-    Example: `tensor<4096x1024xf32, #quanta.uniform<bits = 4, group = 128, zero = point>>`
+    Components: `codes` (one i8 a weight, in logical order), `scales`, and `zeros` or `offsets` (rows × groups).
+    Stored bits: bits a weight (with 3 levels, 8 for five columns of a row, rounded up), plus a scale and a zero point or
+    offset for each group.
+
+    Example: `tensor<4096x1024xf32, #quanta.uniform<bits = 4, group = 128, zero = point>>`, ternary:
+    `tensor<4096x1024xf32, #quanta.uniform<bits = 2, group = -1, levels = 3>>`
   }];
   let parameters = (ins
     "unsigned":$bits,
     DefaultValuedParameter<"int64_t", "0">:$group,
     DefaultValuedParameter<"::mlir::quanta::ZeroKind", "::mlir::quanta::ZeroKind::Symmetric">:$zero,
-    DefaultValuedParameter<"::mlir::Type", "::mlir::Float16Type::get($_ctxt)">:$scale);
+    DefaultValuedParameter<"::mlir::Type", "::mlir::Float16Type::get($_ctxt)">:$scale,
+    DefaultValuedParameter<"unsigned", "0">:$levels);
+  let builders = [AttrBuilder<(ins "unsigned":$bits, "int64_t":$group, "::mlir::quanta::ZeroKind":$zero, "::mlir::Type":$scale),
+    [{ return $_get($_ctxt, bits, group, zero, scale, /*levels=*/0u); }]>];
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
@@ -51,6 +66,67 @@ def Quanta_UniformAttr : Quanta_Encoding<"Uniform", "uniform"> {
       return size == 0 ? 0 : (columns + size - 1) / size;
     }
   }];
+}
+
+def Quanta_PlanesAttr : Quanta_Encoding<"Planes", "planes"> {
+  let summary = "a sum of scaled signs";
+  let description = [{
+    `value = mean + Σ_p scale_p · (2·bit_p − 1)` over `count` (1 to 8) planes of bits; without `mean` it is 0. `group` is
+    the number of consecutive columns that share scales and mean; `0` is a whole row.
+
+    Components: `codes` (one i8 a weight; bit p belongs to plane p), `scales` [rows, groups · count] (of a group plane 0,
+    plane 1, …) and, with a mean, `means` [rows, groups]. Stored bits: `count` a weight, and the scales and means.
+
+    Example: `tensor<4096x1024xf32, #quanta.planes<count = 2, group = 128, mean = true>>`
+  }];
+  let parameters = (ins
+    "unsigned":$count,
+    DefaultValuedParameter<"int64_t", "0">:$group,
+    DefaultValuedParameter<"bool", "false">:$mean,
+    DefaultValuedParameter<"::mlir::Type", "::mlir::Float16Type::get($_ctxt)">:$scale);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
+def Quanta_SplitAttr : Quanta_Encoding<"Split", "split"> {
+  let summary = "some weights in one encoding, the others in another";
+  let description = [{
+    `columns`: `count` whole columns are stored as `high`, a matrix [rows, count] of them in column order, the others as
+    `low`, [rows, columns − count]. Components: `mask` (an i8 a column, 1 where it is high), `high.X` and `low.X` for each
+    component X of the two matrices. Stored bits: a bit a column, and those of the two.
+
+    `mask`: `count` single weights are stored as `high`, the others as `low`; both are `uniform` or `planes`, and their
+    groups count all columns. Components: `mask` (an i8 a weight), `codes` (an i8 a weight: in `high` where the mask is 1,
+    else in `low`), and `high.X`, `low.X` for each component of either but `codes`, of the whole shape. Stored bits: the
+    mask, the codes of each encoding, all scales. The mask takes a bit a weight; if exactly `kept` of each `tile`
+    consecutive columns of a row are high (all, if a short last tile has fewer), ⌈log2 C(tile, kept)⌉ bits a tile.
+
+    Example: `#quanta.split<columns, count = 16, high = #quanta.uniform<bits = 4>, low = #quanta.uniform<bits = 1>>`,
+    `#quanta.split<mask, count = 512, tile = 32, kept = 4, high = #quanta.uniform<bits = 8, zero = point>,
+    low = #quanta.planes<count = 1, mean = true>>`
+  }];
+  let parameters = (ins
+    "::mlir::quanta::SplitKind":$kind,
+    "int64_t":$count,
+    DefaultValuedParameter<"int64_t", "0">:$tile,
+    DefaultValuedParameter<"int64_t", "0">:$kept,
+    "::mlir::quanta::EncodingAttrInterface":$high,
+    "::mlir::quanta::EncodingAttrInterface":$low);
+  let assemblyFormat = "`<` $kind `,` struct($count, $tile, $kept, $high, $low) `>`";
+  let genVerifyDecl = 1;
+}
+
+def Quanta_SumAttr : Quanta_Encoding<"Sum", "sum"> {
+  let summary = "the sum of two encodings";
+  let description = [{
+    `value = first + second`, each for the whole shape: a residual in a second encoding. Components: `0.X` and `1.X` for
+    each component X of the first and of the second. Stored bits: those of both. Longer sums nest.
+
+    Example: `#quanta.sum<#quanta.uniform<bits = 2>, #quanta.uniform<bits = 2, group = 32>>`
+  }];
+  let parameters = (ins "::mlir::quanta::EncodingAttrInterface":$first, "::mlir::quanta::EncodingAttrInterface":$second);
+  let assemblyFormat = "`<` $first `,` $second `>`";
+  let genVerifyDecl = 1;
 }
 
 def Quanta_PackedAttr : Quanta_Encoding<"Packed", "packed"> {

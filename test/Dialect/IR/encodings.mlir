@@ -1,0 +1,41 @@
+// Every encoding prints and parses; constants have the components that the encoding says.
+// RUN: quant-opt %s | quant-opt | FileCheck %s
+// RUN: quant-opt %s --emit-bytecode | quant-opt | FileCheck %s
+
+// CHECK-DAG: #b2g8 = #quanta.planes<count = 2, group = 8, mean = true, scale = f32>
+// CHECK-DAG: #trow = #quanta.uniform<bits = 2, levels = 3>
+// CHECK-DAG: #s2row_plus_trow = #quanta.sum<#s2row, #trow>
+// CHECK-DAG: #s4row_columns_b1row = #quanta.split<columns, count = 3, high = #s4row, low = #b1row>
+// CHECK-DAG: #u8row_mask_b1g8 = #quanta.split<mask, count = 24, tile = 8, kept = 2, high = #u8row, low = #b1g8>
+#ternary = #quanta.uniform<bits = 2, levels = 3>
+#planes = #quanta.planes<count = 2, group = 8, mean = true, scale = f32>
+#columns = #quanta.split<columns, count = 3, high = #quanta.uniform<bits = 4>, low = #quanta.planes<count = 1>>
+#mask = #quanta.split<mask, count = 20, tile = 8, kept = 2, high = #quanta.uniform<bits = 8, zero = point>,
+                      low = #quanta.planes<count = 1, group = 8, mean = true>>
+#sum = #quanta.sum<#quanta.uniform<bits = 2>, #ternary>
+
+// CHECK-LABEL: func @constants
+func.func @constants() {
+  // CHECK: quanta.constant {{.*}} : tensor<4x20xf32, #trow>
+  %0 = quanta.constant {codes = dense<1> : tensor<4x20xi8>, scales = dense<1.0> : tensor<4x1xf16>} : tensor<4x20xf32, #ternary>
+  // CHECK: tensor<4x20xf32, #b2g8>
+  %1 = quanta.constant {codes = dense<1> : tensor<4x20xi8>, scales = dense<1.0> : tensor<4x6xf32>,
+                        means = dense<0.0> : tensor<4x3xf32>} : tensor<4x20xf32, #planes>
+  // CHECK: tensor<4x20xf32, #s4row_columns_b1row>
+  %2 = quanta.constant {mask = dense<0> : tensor<20xi8>, high.codes = dense<1> : tensor<4x3xi8>,
+                        high.scales = dense<1.0> : tensor<4x1xf16>, low.codes = dense<1> : tensor<4x17xi8>,
+                        low.scales = dense<1.0> : tensor<4x1xf16>} : tensor<4x20xf32, #columns>
+  // Two of each eight columns, and two of the last four.
+  // CHECK: tensor<4x5x2x2xf32, #u8row_mask_b1g8>
+  %3 = quanta.constant {mask = dense<0> : tensor<4x20xi8>, codes = dense<1> : tensor<4x20xi8>,
+                        high.scales = dense<1.0> : tensor<4x1xf16>, high.zeros = dense<1> : tensor<4x1xi8>,
+                        low.scales = dense<1.0> : tensor<4x3xf16>, low.means = dense<1.0> : tensor<4x3xf16>}
+    : tensor<4x5x2x2xf32, #quanta.split<mask, count = 24, tile = 8, kept = 2, high = #quanta.uniform<bits = 8, zero = point>,
+                                        low = #quanta.planes<count = 1, group = 8, mean = true>>>
+  // CHECK: tensor<4x20xf32, #s2row_plus_trow>
+  %4 = quanta.constant {"0.codes" = dense<1> : tensor<4x20xi8>, "0.scales" = dense<1.0> : tensor<4x1xf16>,
+                        "1.codes" = dense<1> : tensor<4x20xi8>, "1.scales" = dense<1.0> : tensor<4x1xf16>} : tensor<4x20xf32, #sum>
+  return
+}
+
+func.func private @declared(tensor<10x8xf32, #mask>)
