@@ -1,0 +1,96 @@
+//===- FactoredBinaryTest.cpp - Weights as products of signs --------------------------------------------------------===//
+#include "quanta/Solver/FactoredBinary.h"
+#include "Oracle.h"
+#include <cmath>
+
+using namespace quanta;
+using namespace quanta::test;
+
+namespace {
+std::vector<uint8_t> signs(const Matrix &matrix) {
+  std::vector<uint8_t> result;
+  for (double value : matrix.data)
+    result.push_back(value >= 0);
+  return result;
+}
+
+TEST(FactoredBinary, MagnitudeOracles) {
+  Oracle one("lowrank_binary", "svid_rank1"), stack("lowrank_binary", "bitstack_3x_k2");
+  SignMagnitude single = factorMagnitudes(one.input("W"));
+  EXPECT_EQ(single.signs, signs(one.expected("sign")));
+  expectNear(single.decode(), one.expected("Q").data, 1e-9);
+  EXPECT_EQ(single.storedBits(), 6 * 8 + 16 * (6 + 8));
+
+  Matrix rest = stack.input("W");
+  std::vector<SignMagnitude> blocks = stackMagnitudes(rest, 3, 2);
+  ASSERT_EQ(blocks.size(), 3u);
+  std::vector<double> norms = stack.expected("residual_norms").data;
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(blocks[i].signs, signs(stack.expected("signs_" + std::to_string(i))));
+    std::vector<double> values = blocks[i].decode();
+    expectNear(values, stack.expected("block_products_" + std::to_string(i)).data, 1e-8);
+    double squares = 0;
+    for (size_t k = 0; k < values.size(); ++k) {
+      rest.data[k] -= values[k];
+      squares += rest.data[k] * rest.data[k];
+    }
+    EXPECT_NEAR(std::sqrt(squares), norms[i + 1], 1e-8);
+    EXPECT_LT(norms[i + 1], norms[i]);
+  }
+}
+
+TEST(FactoredBinary, FactorOracle) {
+  Oracle oracle("lowrank_binary", "lb_admm_rank4_20it");
+  FactoredBinaryOptions options;
+  options.rank = 4;
+  options.iterations = 20;
+  options.left = oracle.input("A0").data;
+  options.right = oracle.input("B0").data;
+  FactoredBinary result = factorBinary(oracle.input("W"), oracle.input("d_in").data, options);
+  EXPECT_EQ(result.left, signs(oracle.expected("SA")));
+  EXPECT_EQ(result.right, signs(oracle.expected("SB")));
+  expectNear(result.rowScales, oracle.expected("s1").data, 1e-7);
+  expectNear(result.columnScales, oracle.expected("s2").data, 1e-7);
+  expectNear(result.decode(), oracle.expected("Q").data, 1e-7);
+  EXPECT_NEAR(result.error, oracle.expected("errors").data.back(), 1e-7);
+}
+
+TEST(FactoredBinary, RefinementOracle) {
+  Oracle oracle("lowrank_binary", "factor_scales_and_sign_cd");
+  Matrix w = oracle.input("W"), h = oracle.input("H"), a = oracle.input("SA"), b = oracle.input("SB");
+  FactoredBinary result{w.rows, w.columns, a.columns, signs(a), signs(b), {}, {}, 0};
+  result.rowScales.assign(static_cast<size_t>(w.rows), 1);
+  result.columnScales.assign(static_cast<size_t>(w.columns), 1);
+  std::vector<double> errors = refineFactoredBinary(w, h, result, 2, 1);
+  std::vector<double> expected = oracle.expected("errors").data;
+  expected.push_back(oracle.number("expected", "error_after"));
+  expectNear(errors, expected, 1e-6);
+  EXPECT_EQ(result.left, signs(oracle.expected("SA_after")));
+  expectNear(result.rowScales, oracle.expected("s1").data, 1e-6);
+  expectNear(result.columnScales, oracle.expected("s2").data, 1e-6);
+}
+
+TEST(FactoredBinary, RefinementIsMonotoneAndRanksFit) {
+  for (double bits : {1.0, 2.0}) {
+    Matrix w = randomWeights(48, 64), x = randomInputs(256, 64), h = moment(x, x);
+    std::vector<double> diagonal;
+    for (int64_t j = 0; j < 64; ++j)
+      diagonal.push_back(h(j, j));
+    FactoredBinaryOptions options;
+    options.rank = factoredBinaryRank(48, 64, bits);
+    FactoredBinary result = factorBinary(w, diagonal, options);
+    EXPECT_LE(result.storedBits(), std::max(bits * 48 * 64, 48.0 * (48 + 64)));
+    std::vector<double> values = result.decode();
+    double last = hessianError(w, {values.data(), 48, 64}, h);
+    for (double error : refineFactoredBinary(w, h, result, 2, 2)) {
+      EXPECT_LE(error, last * (1 + 1e-9));
+      last = error;
+    }
+    std::vector<double> zero(values.size());
+    EXPECT_LT(last, (bits > 1 ? 0.2 : 0.4) * hessianError(w, {zero.data(), 48, 64}, h));
+    EXPECT_EQ(factorBinary(w, diagonal, options).left, factorBinary(w, diagonal, options).left);
+  }
+  EXPECT_EQ(factoredBinaryRank(4096, 4096, 1), 2016);
+  EXPECT_EQ(factoredBinaryRank(8, 8, 1), 32);
+}
+} // namespace
