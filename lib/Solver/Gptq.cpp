@@ -258,19 +258,10 @@ GptqResult quantizeGptq(MatrixView weights, MatrixViewF64 hessian, const GptqOpt
   return quantizeGptq(weights, hessian, factor, options, cross);
 }
 
-GptqResult quantizeGptq(MatrixView weights, MatrixViewF64 hessian, const HessianFactor &factor,
-                        const GptqOptions &options, MatrixViewF64 cross) {
-  int64_t rows = weights.rows(), columns = weights.columns();
-  assert(hessian.rows() == columns && hessian.columns() == columns && factor.columns == columns);
-  assert(!cross.rows() || (cross.rows() == columns && cross.columns() == columns));
+GptqResult solveGptq(MatrixViewF64 targets, const HessianFactor &factor, const GptqOptions &options) {
+  int64_t rows = targets.rows(), columns = targets.columns();
+  assert(factor.columns == columns);
   GptqResult result;
-  if (!isFinite(weights)) {
-    result.uniform.options = options.uniform;
-    result.uniform.rows = rows;
-    result.uniform.columns = columns;
-    result.uniform.nonFinite = true;
-    return result;
-  }
   UniformResult &uniform = result.uniform;
   uniform = makeUniformResult(rows, columns, options.uniform);
   bool dynamic = isDynamic(options, columns);
@@ -278,15 +269,6 @@ GptqResult quantizeGptq(MatrixView weights, MatrixViewF64 hessian, const Hessian
   result.status = factor.status;
   result.damping = factor.damping;
   result.order = factor.order;
-
-  std::vector<double> targetValues;
-  targetValues.reserve(static_cast<size_t>(rows * columns));
-  for (int64_t row = 0; row < rows; ++row)
-    targetValues.insert(targetValues.end(), weights.row(row), weights.row(row) + columns);
-  if (cross.rows())
-    targetValues = correctTargets({targetValues.data(), rows, columns}, hessian, cross, factor);
-  zeroDeadColumns({targetValues.data(), rows, columns}, factor);
-  MatrixViewF64 targets(targetValues.data(), rows, columns);
 
   std::vector<double> diagonal;
   for (int64_t j = 0; options.weightedRange && j < columns; ++j)
@@ -319,14 +301,39 @@ GptqResult quantizeGptq(MatrixView weights, MatrixViewF64 hessian, const Hessian
   }
   if (options.refinements && options.refitScales)
     refitScales(targets, factor.hessianView(), uniform);
+  return result;
+}
+
+GptqResult quantizeGptq(MatrixView weights, MatrixViewF64 hessian, const HessianFactor &factor,
+                        const GptqOptions &options, MatrixViewF64 cross) {
+  int64_t rows = weights.rows(), columns = weights.columns();
+  assert(hessian.rows() == columns && hessian.columns() == columns);
+  assert(!cross.rows() || (cross.rows() == columns && cross.columns() == columns));
+  if (!isFinite(weights)) {
+    GptqResult result;
+    result.uniform.options = options.uniform;
+    result.uniform.rows = rows;
+    result.uniform.columns = columns;
+    result.uniform.nonFinite = true;
+    return result;
+  }
+  std::vector<double> targetValues;
+  targetValues.reserve(static_cast<size_t>(rows * columns));
+  for (int64_t row = 0; row < rows; ++row)
+    targetValues.insert(targetValues.end(), weights.row(row), weights.row(row) + columns);
+  if (cross.rows())
+    targetValues = correctTargets({targetValues.data(), rows, columns}, hessian, cross, factor);
+  zeroDeadColumns({targetValues.data(), rows, columns}, factor);
+  MatrixViewF64 targets(targetValues.data(), rows, columns);
+  GptqResult result = solveGptq(targets, factor, options);
 
   bool replaced = factor.status == FactorStatus::Diagonal || factor.status == FactorStatus::NonFinite;
   MatrixViewF64 measure = replaced ? factor.hessianView() : hessian;
-  std::vector<double> decoded = decodeF64(uniform), zeros(decoded.size());
+  std::vector<double> decoded = decodeF64(result.uniform), zeros(decoded.size());
   double whole = hessianError(targets, {zeros.data(), rows, columns}, measure);
   result.layerError =
       whole > 0 ? std::max(hessianError(targets, {decoded.data(), rows, columns}, measure) / whole, 0.0) : 0;
-  measureError(weights, uniform);
+  measureError(weights, result.uniform);
   return result;
 }
 

@@ -135,7 +135,7 @@ private:
     constexpr double kRound = 6755399441055744.0, kLimit = 1 << 20;
     double low = lowestCode(options), high = highestCode(options), scale = grid.scale, offset = grid.offset, sum = 0;
     bool sign = options.zero == UniformZero::Symmetric && options.bits == 1;
-    double zero = options.zero == UniformZero::Symmetric ? static_cast<double>(1 << (options.bits - 1)) : grid.zero;
+    double zero = options.zero == UniformZero::Symmetric ? middleCode(options) : grid.zero;
     double inverse = scale > 0 ? 1 : 0, divisor = scale > 0 ? scale : 1;
     bool square = options.range.norm == 2;
     for (int64_t row = 0; row < weights.rows(); ++row) {
@@ -163,7 +163,7 @@ private:
   MatrixViewF64 weights;
   const UniformOptions &options;
   const double *importance;
-  const int levels; // 2^bits − 1
+  const int levels; // the highest code
   double min = INFINITY, max = -INFINITY, sum = 0;
 };
 } // namespace
@@ -184,6 +184,7 @@ float storeUniform(double value, const UniformOptions &options, bool &lost) {
 
 UniformResult makeUniformResult(int64_t rows, int64_t columns, const UniformOptions &options) {
   assert(options.bits >= 1 && options.bits <= 8 && options.group >= -1);
+  assert(!options.levels || (options.levels > 1 && options.levels <= 1u << options.bits));
   UniformResult result;
   result.options = options;
   result.rows = rows;

@@ -31,10 +31,12 @@ struct UniformOptions {
   UniformZero zero = UniformZero::Point;
   bool halfScale = true;  ///< scales and offsets are stored as f16, else f32
   RangeSearch range = {}; ///< off: min-max
+  unsigned levels = 0;    ///< codes are 0 to levels − 1; 0: all of `bits` bits. Ternary is 3 levels with 2 bits
 };
 
 /// A matrix as codes q of `bits` bits:
-///   Symmetric: scale·(q − 2^(bits−1)), for 1 bit scale·(q − 1/2);  Point: scale·(q − zero);  Offset: scale·q + offset.
+///   Symmetric: scale·(q − 2^(bits−1)), for 1 bit scale·(q − 1/2), for 3 levels scale·(q − 1);
+///   Point: scale·(q − zero);  Offset: scale·q + offset.
 struct UniformResult {
   UniformOptions options;
   int64_t rows = 0, columns = 0;
@@ -56,10 +58,10 @@ struct UniformResult {
 };
 
 /// Round to nearest (half to even), min-max unless options.range says otherwise. Point extends the range of a group to
-/// contain 0 and stores 0 exactly. With Symmetric and two bits or more the codes are 1 to 2^bits − 1; with one bit the
-/// scale is twice the mean magnitude. A group that is all zero has scale 0. Codes are computed with the scale as it is
-/// stored. A search of the range with one bit and no zero point has nothing to shrink: its values are the mean (0 with
-/// Symmetric) plus and minus the mean magnitude around it.
+/// contain 0 and stores 0 exactly. With Symmetric and two bits or more the codes are 1 to 2^bits − 1 (0 to 2 of three
+/// levels); with one bit the scale is twice the mean magnitude. A group that is all zero has scale 0. Codes are computed
+/// with the scale as it is stored. A search of the range with one bit and no zero point has nothing to shrink: its values
+/// are the mean (0 with Symmetric) plus and minus the mean magnitude around it.
 UniformResult quantizeRtn(MatrixView weights, const UniformOptions &options);
 
 } // namespace quanta

@@ -20,10 +20,20 @@ struct UniformGrid {
 /// search of the range uses it.
 UniformGrid fitUniformGrid(MatrixViewF64 weights, const UniformOptions &options, const double *importance = nullptr);
 
+inline int highestCode(const UniformOptions &options) {
+  return options.levels ? static_cast<int>(options.levels) - 1 : (1 << options.bits) - 1;
+}
+/// The code that stands for zero with Symmetric, and more than one bit.
+inline int middleCode(const UniformOptions &options) { return (highestCode(options) + 1) / 2; }
+/// 1 if that leaves as many codes below the middle as above.
+inline int lowestCode(const UniformOptions &options) {
+  return options.zero == UniformZero::Symmetric && options.bits > 1 ? 2 * middleCode(options) - highestCode(options) : 0;
+}
+
 /// What the scale is multiplied by: value = scale · level + offset.
 inline double uniformLevel(uint8_t code, const UniformGrid &grid, const UniformOptions &options) {
   if (options.zero == UniformZero::Symmetric)
-    return options.bits == 1 ? code - 0.5 : code - (1 << (options.bits - 1));
+    return options.bits == 1 ? code - 0.5 : code - middleCode(options);
   return static_cast<double>(code) - grid.zero;
 }
 
@@ -32,20 +42,13 @@ inline float decodeUniform(uint8_t code, const UniformGrid &grid, const UniformO
   return options.zero == UniformZero::Offset ? grid.scale * level + grid.offset : grid.scale * level;
 }
 
-inline int lowestCode(const UniformOptions &options) {
-  return options.zero == UniformZero::Symmetric && options.bits > 1 ? 1 : 0;
-}
-inline int highestCode(const UniformOptions &options) { return (1 << options.bits) - 1; }
-
 /// The code whose value is nearest.
 inline uint8_t encodeUniform(double value, const UniformGrid &grid, const UniformOptions &options) {
-  int half = 1 << (options.bits - 1);
   if (options.zero == UniformZero::Symmetric && options.bits == 1)
     return value >= 0;
   double level = grid.scale > 0 ? std::nearbyint((value - grid.offset) / grid.scale) : 0;
-  if (options.zero == UniformZero::Symmetric)
-    return static_cast<uint8_t>(std::clamp<double>(level, 1 - half, half - 1) + half);
-  return static_cast<uint8_t>(std::clamp<double>(level + grid.zero, 0, highestCode(options)));
+  int zero = options.zero == UniformZero::Symmetric ? middleCode(options) : grid.zero;
+  return static_cast<uint8_t>(std::clamp<double>(level + zero, lowestCode(options), highestCode(options)));
 }
 
 /// The nearest value of the scale's type. What does not fit becomes the largest that does; then, and if something

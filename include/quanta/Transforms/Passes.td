@@ -186,11 +186,24 @@ def QuantizeWeights : Pass<"quanta-quantize-weights", "::mlir::ModuleOp"> {
     `#quanta.uniform` type; nothing else changes, and the float data is freed when its last user is gone. A weight that
     several selected layers share is encoded once.
 
-    Method `rtn`: round to nearest with the min-max range of each group (lib/Solver/Rtn). Scales are f16, or f32 for a layer
-    in which f16 would overflow or vanish (noted). The relative squared error is left on the op as `quanta.weight_error`.
+    * `rtn`: round to nearest with the min-max range of each group (lib/Solver/Rtn).
+    * `rtn-range`: the same after a search for the range and a fit of scale and offset that leave the least squared error.
+    * `gptq`: the least error of the layer's output (lib/Solver/Gptq): range search weighted by the inputs' squares, an
+      error-compensating sweep in the order of large inputs, then four rounds of least-squares scales and descent over the
+      codes. Acts on layers that carry `quanta.statistics` only (see quanta-calibrate). With cross moments the target is
+      corrected for the error of the layers before.
 
-    Errors: a weight with an infinity or NaN or of another type than f32, an unknown method.
-    Cost: one pass over the weights; at most one layer's codes beyond the result.
+    Scales are f16, or f32 for a layer in which f16 would overflow or vanish (noted). The relative squared error is left on
+    the op as `quanta.weight_error`; `gptq` adds `quanta.error_calibration`, `quanta.error_held_out` (of the layer's output,
+    relative to the target's), `quanta.seconds`, and a remark with what it used. If the moments are not positive definite the
+    damping grows to 100 times of what it was, and if that does not help only their diagonal is used; weights of inputs that
+    were always zero are rounded to nearest; both are noted.
+
+    Errors: a weight with an infinity or NaN or of another type than f32; an unknown method; a scale for the tensor
+    (`group = -1`) with `gptq`, which solves rows by themselves; statistics that cannot be read, do not fit or hold no rows.
+    Cost: `rtn` is one pass over the weights. `gptq` factors the moments of K inputs (K³) once for each file and takes about
+    20·N·K² multiplications for N rows, in slices of rows in parallel that give the same bytes for any number of threads; it
+    needs 4·K² doubles and a few matrices of a slice for each thread.
 
     ```mlir
     %w = arith.constant dense_resource<w> : tensor<1024x384xf32>
@@ -201,7 +214,7 @@ def QuantizeWeights : Pass<"quanta-quantize-weights", "::mlir::ModuleOp"> {
     ```
   }];
   let options = [
-    Option<"method", "method", "std::string", "\"rtn\"", "solver: rtn">,
+    Option<"method", "method", "std::string", "\"rtn\"", "solver: rtn, rtn-range or gptq">,
     Option<"bits", "bits", "unsigned", "4", "bits of a code, 1 to 8">,
     Option<"group", "group", "int64_t", "128", "columns that share a scale; 0 is the row, -1 the tensor">,
     Option<"zero", "zero", "::mlir::quanta::ZeroKind", "::mlir::quanta::ZeroKind::Point", "what stands for zero", [{
