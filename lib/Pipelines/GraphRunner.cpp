@@ -1,7 +1,6 @@
 //===- GraphRunner.cpp - The compiler's own way of running a graph --------------------------------------------------------===//
 #include "quanta/Pipelines/GraphRunner.h"
 #include "quanta/Codegen/Emission.h"
-#include "quanta/Pipelines/Phases.h"
 #include "quanta/Support/CompiledModel.h"
 #include "quanta/Support/Error.h"
 #include "mlir/IR/Diagnostics.h"
@@ -31,35 +30,16 @@ public:
   CompilingGraphRunner(unsigned threads, unsigned optLevel) : threads(threads), optLevel(optLevel) {}
 
   llvm::Expected<std::unique_ptr<RunnableGraph>> prepare(ModuleOp graph) override {
-    OwningOpRef<ModuleOp> module(graph.clone());
-    auto target = resolveTarget("", {"native"});
-    if (!target)
-      return target.takeError();
-    PassManager passes(graph.getContext());
-    buildLowerPhase(passes, target->getLevel());
-    std::string errors;
-    {
-      ScopedDiagnosticHandler handler(graph.getContext(), [&](Diagnostic &diagnostic) {
-        if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
-          errors += diagnostic.str() + "\n";
-        return success();
-      });
-      if (failed(passes.run(*module)))
-        return userError("the graph cannot be run: " + StringRef(errors).rtrim());
-    }
     llvm::SmallString<128> path;
     if (std::error_code error = llvm::sys::fs::createTemporaryFile("quanta-graph", "so", path))
       return userError("no temporary file for the graph: " + error.message());
     // The loaded library stays when its file goes.
     llvm::FileRemover remover(path);
-    EmissionOptions emission;
-    emission.output = path.str();
-    emission.kind = EmitKind::Library;
-    emission.name = "graph";
-    emission.optLevel = optLevel;
-    auto result = emitModel(*module, emission);
-    if (!result)
-      return result.takeError();
+    OwningOpRef<ModuleOp> module(graph.clone());
+    LibraryOptions library;
+    library.optLevel = optLevel;
+    if (llvm::Error error = compileToLibrary(*module, path, library))
+      return std::move(error);
     CompiledModel::Options options;
     options.threads = threads;
     auto model = CompiledModel::load(path, options);
@@ -73,6 +53,31 @@ private:
 };
 
 } // namespace
+
+llvm::Error mlir::quanta::compileToLibrary(ModuleOp module, StringRef path, const LibraryOptions &options) {
+  auto target = resolveTarget("", options.cpus);
+  if (!target)
+    return target.takeError();
+  PassManager passes(module.getContext());
+  options.lower(passes, target->getLevel());
+  std::string errors;
+  {
+    ScopedDiagnosticHandler handler(module.getContext(), [&](Diagnostic &diagnostic) {
+      if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
+        errors += diagnostic.str() + "\n";
+      return success();
+    });
+    if (failed(passes.run(module)))
+      return userError("the graph cannot be run: " + StringRef(errors).rtrim());
+  }
+  EmissionOptions emission;
+  emission.output = path.str();
+  emission.kind = EmitKind::Library;
+  emission.name = "graph";
+  emission.cpus = options.cpus;
+  emission.optLevel = options.optLevel;
+  return emitModel(module, emission).takeError();
+}
 
 std::unique_ptr<GraphRunner> mlir::quanta::createCompilingGraphRunner(unsigned threads, unsigned optLevel) {
   return std::make_unique<CompilingGraphRunner>(threads, optLevel);

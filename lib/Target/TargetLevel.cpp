@@ -11,9 +11,9 @@ using llvm::Triple;
 
 static const TargetLevel levels[] = {
     // name, architecture, features, bits, dot, f16
-    {"x86-avx512-vnni", Triple::x86_64, "avx512f,avx512bw,avx512vnni", 512, IntegerDot::X86Vnni512, true},
+    {"x86-avx512-vnni", Triple::x86_64, "avx512f,avx512bw,avx512vnni", 512, IntegerDot::X86Vnni, true},
     {"x86-avx512", Triple::x86_64, "avx512f,avx512bw", 512, IntegerDot::X86Bytes, true},
-    {"x86-avx-vnni", Triple::x86_64, "avx2,fma,f16c,avxvnni", 256, IntegerDot::X86Vnni256, true},
+    {"x86-avx-vnni", Triple::x86_64, "avx2,fma,f16c,avxvnni", 256, IntegerDot::X86Vnni, true},
     {"x86-avx2", Triple::x86_64, "avx2,fma,f16c", 256, IntegerDot::X86Bytes, true},
     {"x86", Triple::x86_64, "", 128, IntegerDot::X86Words, false},
     {"generic", Triple::UnknownArch, "", 128, IntegerDot::Generic, false},

@@ -58,6 +58,10 @@ public:
     return vector::BroadcastOp::create(*this, VectorType::get({kLanes}, scalar.getType()), scalar);
   }
 
+  Value andi(Value a, Value b) { return fold<arith::AndIOp>(a, b); }
+  /// 16 lanes of i32, logically.
+  Value shiftRight(Value tile, int32_t bits) { return bits ? Value(arith::ShRUIOp::create(*this, tile, tileOf(bits))) : tile; }
+
   Value add(Value a, Value b) { return fold<arith::AddIOp>(a, b); }
   Value sub(Value a, Value b) { return fold<arith::SubIOp>(a, b); }
   Value mul(Value a, Value b) { return fold<arith::MulIOp>(a, b); }

@@ -14,13 +14,12 @@
 namespace quanta {
 
 /// The instruction that multiplies small integers and adds neighbours up: lane i of a 32-bit sum grows by
-/// Σ₀³ code[4i + j] · activation[4i + j], codes unsigned and activations in −127 … 127.
+/// Σ₀³ code[4i + j] · activation[4i + j], codes unsigned and activations in −127 … 127. Registers are as wide as vectors.
 enum class IntegerDot {
-  Generic,      ///< widening multiplications of vectors
-  X86Words,     ///< pmaddwd on bytes widened to 16 bits, 128-bit registers
-  X86Bytes,     ///< pmaddubsw + pmaddwd, 256-bit registers; sums of pairs saturate for codes above 127
-  X86Vnni256,   ///< vpdpbusd on 256-bit registers
-  X86Vnni512,   ///< vpdpbusd on 512-bit registers
+  Generic,  ///< widening multiplications of vectors
+  X86Words, ///< pmaddwd on bytes widened to 16 bits
+  X86Bytes, ///< pmaddubsw and pmaddwd; sums of pairs saturate for codes above 127
+  X86Vnni,  ///< vpdpbusd
 };
 
 struct TargetLevel {

@@ -45,7 +45,7 @@ for path in files:
         if name.startswith("scripts/") and not (root / name).exists():
             problems.append(f"{where}: there is no {name}")
         tool = name.rsplit("/", 1)[-1]
-        if tool not in ("quantc", "quant-run", "quant-eval", "quant-opt", "quant-translate"):
+        if tool not in ("quantc", "quant-run", "quant-eval", "quant-bench", "quant-opt", "quant-translate"):
             continue
         for word in words[1:]:
             if word in ("|", ">", "&&", ";"):

@@ -1,0 +1,185 @@
+//===- Benchmark.cpp - Kernels against the limits of the machine -----------------------------------------------------------===//
+#include "quanta/Benchmark/Benchmark.h"
+#include "Workload.h"
+#include "quanta/Codegen/Emission.h"
+#include "quanta/Support/Error.h"
+#include "mlir/AsmParser/AsmParser.h"
+#include "llvm/TargetParser/Host.h"
+#include <map>
+
+using namespace mlir;
+using namespace mlir::quanta;
+using ::quanta::userError;
+
+namespace {
+
+double median(std::vector<double> values) {
+  llvm::sort(values);
+  size_t half = values.size() / 2;
+  return values.size() % 2 ? values[half] : (values[half - 1] + values[half]) / 2;
+}
+
+class Bench {
+public:
+  Bench(MLIRContext &context, const BenchmarkOptions &options) : context(context), options(options) {}
+
+  llvm::Error prepare() {
+    auto resolved = resolveTarget("", {options.cpu});
+    if (!resolved)
+      return resolved.takeError();
+    target = resolved->triple + ", " + resolved->cpu;
+    level = &resolved->getLevel();
+    return llvm::Error::success();
+  }
+
+  llvm::Error measure(const BenchmarkRow &row, std::vector<BenchmarkResult> &results) {
+    auto bytes = getWeightBytes(context, row);
+    if (!bytes)
+      return bytes.takeError();
+    int64_t layers = row.cold ? llvm::divideCeil(options.coldBytes, *bytes) : 1;
+    OwningOpRef<ModuleOp> module = buildLayers(context, row, layers);
+    auto work = Workload::compile(*module, library(buildLowerPhase), options.threads);
+    if (!work)
+      return work.takeError();
+    auto read = getRead(row, layers, *bytes);
+    if (!read)
+      return read.takeError();
+    double operations = 0;
+    auto peak = getPeak(row.peak, operations);
+    if (!peak)
+      return peak.takeError();
+
+    // In turn, so that a slow second of the machine slows all of them.
+    size_t count = options.threads.size();
+    std::vector<std::vector<double>> rowTimes(count), readTimes(count), peakTimes(count);
+    for (unsigned repeat = 0; repeat <= options.repeats; ++repeat)
+      for (size_t i = 0; i < count; ++i)
+        for (auto [workload, times] : {std::pair(work->get(), &rowTimes), std::pair((*read).workload, &readTimes),
+                                       std::pair(*peak, &peakTimes)}) {
+          auto seconds = workload->run(i);
+          if (!seconds)
+            return seconds.takeError();
+          if (repeat) // the first run touches pages
+            (*times)[i].push_back(*seconds);
+        }
+    for (size_t i = 0; i < count; ++i) {
+      BenchmarkResult result;
+      result.row = &row;
+      result.target = level->name.str();
+      result.where = getPlace(layers * *bytes);
+      result.threads = options.threads[i];
+      result.layers = layers;
+      result.bytes = *bytes;
+      result.median = median(rowTimes[i]) / layers;
+      result.best = *llvm::min_element(rowTimes[i]) / layers;
+      result.readBandwidth = (*read).bytes / median(readTimes[i]);
+      result.bestReadBandwidth = (*read).bytes / *llvm::min_element(readTimes[i]);
+      result.peak = operations / median(peakTimes[i]);
+      result.bestPeak = operations / *llvm::min_element(peakTimes[i]);
+      results.push_back(std::move(result));
+    }
+    return llvm::Error::success();
+  }
+
+private:
+  struct Read {
+    Workload *workload;
+    int64_t bytes;
+  };
+
+  LibraryOptions library(decltype(LibraryOptions::lower) lower) {
+    LibraryOptions result;
+    result.cpus = {options.cpu};
+    result.lower = std::move(lower);
+    return result;
+  }
+
+  llvm::Expected<Workload *> getLimit(const std::string &key, llvm::function_ref<OwningOpRef<ModuleOp>()> build) {
+    std::unique_ptr<Workload> &limit = limits[key];
+    if (limit)
+      return limit.get();
+    OwningOpRef<ModuleOp> module = build();
+    auto compiled = Workload::compile(*module, library(buildLimitLowering), options.threads);
+    if (!compiled)
+      return compiled.takeError();
+    limit = std::move(*compiled);
+    return limit.get();
+  }
+
+  /// Reads as much as the row does; from memory, as much as any cold row.
+  llvm::Expected<Read> getRead(const BenchmarkRow &row, int64_t layers, int64_t bytes) {
+    constexpr int64_t kUnit = 16 * 8 * 64; // of buildRead
+    if (row.cold) {
+      bytes = std::min<int64_t>(16 << 20, options.coldBytes);
+      layers = llvm::divideCeil(options.coldBytes, bytes);
+    }
+    bytes = std::max(kUnit, bytes / kUnit * kUnit);
+    auto workload = getLimit(("read " + Twine(layers) + " " + Twine(bytes)).str(), [&] { return buildRead(context, layers, bytes); });
+    if (!workload)
+      return workload.takeError();
+    return Read{*workload, layers * bytes};
+  }
+
+  llvm::Expected<Workload *> getPeak(Peak peak, double &operations) {
+    auto module = buildPeak(context, peak, *level, operations);
+    return getLimit(("peak " + Twine(static_cast<int>(peak))).str(), [&] { return std::move(module); });
+  }
+
+  /// By size; what is shared by threads counts as one.
+  static std::string getPlace(int64_t bytes) { return bytes >= (256 << 20) ? "dram" : bytes > (1 << 20) ? "l3" : "l2"; }
+
+  MLIRContext &context;
+  const BenchmarkOptions &options;
+  const ::quanta::TargetLevel *level = nullptr;
+  std::string target;
+  std::map<std::string, std::unique_ptr<Workload>> limits;
+};
+
+} // namespace
+
+llvm::json::Object BenchmarkResult::toJSON() const {
+  llvm::json::Object object{{"suite", row->suite},
+                            {"format", row->format},
+                            {"encoding", row->encoding},
+                            {"activation", row->tokenActivations ? "int8-token" : "f32"},
+                            {"shape", llvm::json::Array{row->m, row->n, row->k}},
+                            {"threads", threads},
+                            {"target", target},
+                            {"where", where},
+                            {"layers", layers},
+                            {"bytes", bytes},
+                            {"ns", median * 1e9},
+                            {"ns_best", best * 1e9},
+                            {"GB/s", getBandwidth() * 1e-9},
+                            {"GOP/s", getOperations() * 1e-9},
+                            {"read_GB/s", readBandwidth * 1e-9},
+                            {"peak_GOP/s", peak * 1e-9},
+                            {"fraction_of_read_bandwidth", getReadFraction()},
+                            {"fraction_of_peak", getPeakFraction()},
+                            {"fraction_of_read_bandwidth_best", getBestReadFraction()},
+                            {"fraction_of_peak_best", getBestPeakFraction()}};
+  if (!peers.empty()) {
+    llvm::json::Array list;
+    for (const PeerTime &peer : peers)
+      list.push_back(llvm::json::Object{{"name", peer.name}, {"ns", peer.seconds * 1e9}});
+    object["peers"] = std::move(list);
+  }
+  return object;
+}
+
+llvm::Expected<std::vector<BenchmarkResult>>
+mlir::quanta::runBenchmarks(MLIRContext &context, ArrayRef<BenchmarkRow> rows, const BenchmarkOptions &options,
+                            llvm::function_ref<void(const BenchmarkResult &)> progress) {
+  std::vector<BenchmarkResult> results;
+  Bench bench(context, options);
+  if (llvm::Error error = bench.prepare())
+    return std::move(error);
+  for (const BenchmarkRow &row : rows) {
+    size_t before = results.size();
+    if (llvm::Error error = bench.measure(row, results))
+      return userError(row.format + " " + Twine(row.m) + "x" + Twine(row.n) + "x" + Twine(row.k) + ": " + llvm::toString(std::move(error)));
+    for (const BenchmarkResult &result : ArrayRef(results).drop_front(before))
+      progress(result);
+  }
+  return results;
+}

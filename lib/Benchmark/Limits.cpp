@@ -1,0 +1,129 @@
+//===- Limits.cpp - Kernels that do one thing as fast as the machine can --------------------------------------------------===//
+#include "Workload.h"
+#include "quanta/Codegen/Codegen.h"
+#include "quanta/Codegen/IntegerDot.h"
+#include "quanta/Dialect/IR/Quanta.h"
+#include "quanta/Lowering/Passes.h"
+#include "llvm/ADT/StringSwitch.h"
+
+using namespace mlir;
+using namespace mlir::quanta;
+
+namespace {
+
+/// Eight streams of lines, each line added to a sum: as many reads under way as a core can have.
+void emitRead(KernelBuilder &b, Value data, Value out) {
+  auto shape = cast<MemRefType>(data.getType()).getShape();
+  b.parallel(b.index(shape[0]), [&](Value task) {
+    SmallVector<Value> sums(shape[1], b.tileOf(0));
+    sums = b.loop(b.index(0), b.index(shape[2]), 1, sums, [&](Value line, ValueRange carried) {
+      SmallVector<Value> next;
+      for (auto [s, sum] : llvm::enumerate(carried)) {
+        memref::PrefetchOp::create(b, data, ValueRange{task, b.index(s), b.add(line, 24), b.index(0)}, /*isWrite=*/false,
+                                   /*localityHint=*/3, /*isDataCache=*/true);
+        next.push_back(b.add(sum, b.loadTile(data, {task, b.index(s), line, b.index(0)})));
+      }
+      return next;
+    });
+    Value total = sums.front();
+    for (Value sum : ArrayRef(sums).drop_front())
+      total = b.add(total, sum);
+    b.storeTile(total, out, {task, b.index(0)});
+  });
+}
+
+/// Independent sums that fill the registers and depend on their last values, so that no step can be left out.
+void emitPeak(KernelBuilder &b, Value data, Value out, Value zero, int64_t steps,
+              function_ref<Value(Value sum, Value row, Value column)> step, function_ref<Value(Value, Value)> combine) {
+  int64_t tasks = cast<MemRefType>(out.getType()).getDimSize(0);
+  int64_t rows = b.registers.rows, tiles = b.registers.tiles;
+  b.parallel(b.index(tasks), [&](Value task) {
+    auto operand = [&](int64_t i) { return b.loadTile(data, {b.index(i), b.index(0)}); };
+    Value row = operand(0);
+    SmallVector<Value> columns, sums(rows * tiles, zero);
+    for (int64_t t = 0; t < tiles; ++t)
+      columns.push_back(operand(1 + t));
+    for (auto [i, sum] : llvm::enumerate(sums))
+      sum = combine(operand(i % 16 + 8), zero);
+    sums = b.loop(b.index(0), b.index(steps), 1, sums, [&](Value, ValueRange carried) {
+      SmallVector<Value> next;
+      for (auto [i, sum] : llvm::enumerate(carried))
+        next.push_back(step(sum, row, columns[i % tiles]));
+      return next;
+    });
+    Value total = sums.front();
+    for (Value sum : ArrayRef(sums).drop_front())
+      total = combine(total, sum);
+    b.storeTile(total, out, {task, b.index(0)});
+  });
+}
+
+struct EmitLimits : PassWrapper<EmitLimits, OperationPass<ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(EmitLimits)
+  explicit EmitLimits(const ::quanta::TargetLevel &level) : level(level) {}
+  EmitLimits(const EmitLimits &other) : PassWrapper(other), level(other.level) {}
+
+  void getDependentDialects(DialectRegistry &registry) const override {
+    registry.insert<scf::SCFDialect, vector::VectorDialect, arith::ArithDialect, math::MathDialect, LLVM::LLVMDialect>();
+  }
+
+  void runOnOperation() override {
+    SymbolTable symbols(getOperation());
+    llvm::StringMap<func::FuncOp> functions;
+    getOperation().walk([&](KernelOp kernel) {
+      func::FuncOp &function = functions[kernel.getFamily()];
+      if (!function)
+        symbols.insert(function = emit(kernel));
+      OpBuilder builder(kernel);
+      func::CallOp::create(builder, kernel.getLoc(), function, kernel.getOperands());
+      kernel.erase();
+    });
+  }
+
+  func::FuncOp emit(KernelOp kernel) {
+    OpBuilder atEnd = OpBuilder::atBlockEnd(getOperation().getBody());
+    std::string name = kernel.getFamily().str();
+    llvm::replace(name, '-', '_');
+    auto function = func::FuncOp::create(atEnd, kernel.getLoc(), name, atEnd.getFunctionType(kernel.getOperandTypes(), {}));
+    function.setPrivate();
+    Block *body = function.addEntryBlock();
+    KernelBuilder b{ImplicitLocOpBuilder::atBlockEnd(kernel.getLoc(), body)};
+    b.setLevel(level);
+    Value data = body->getArgument(0), out = body->getArgument(1);
+    constexpr int64_t kSteps = 4096;
+    auto addIntegers = [&](Value x, Value y) { return b.add(x, y); };
+    if (kernel.getFamily() == "read") {
+      emitRead(b, data, out);
+    } else if (kernel.getFamily() == "peak-float") {
+      emitPeak(b, data, out, b.tileOf(0.0f), kSteps, [&](Value sum, Value x, Value y) { return b.fma(x, y, sum); },
+               [&](Value x, Value y) { return b.addf(x, y); });
+    } else if (kernel.getFamily() == "peak-integer") {
+      emitPeak(b, data, out, b.tileOf(0), kSteps,
+               [&](Value sum, Value x, Value y) { return emitIntegerDot(b, sum, x, y, /*codeBits=*/7); }, addIntegers);
+    } else {
+      emitPeak(b, data, out, b.tileOf(0), kSteps, [&](Value sum, Value x, Value y) { return addPopcount(b, sum, y); }, addIntegers);
+    }
+    b.setInsertionPointToEnd(body);
+    func::ReturnOp::create(b);
+    return function;
+  }
+
+  /// sum + popcount(sum ^ y) in lanes of 64 bits.
+  static Value addPopcount(KernelBuilder &b, Value sum, Value y) {
+    auto i64s = VectorType::get({kLanes / 2}, b.getI64Type());
+    Value wide = vector::BitCastOp::create(b, i64s, sum), other = vector::BitCastOp::create(b, i64s, y);
+    Value count = math::CtPopOp::create(b, arith::XOrIOp::create(b, wide, other));
+    return vector::BitCastOp::create(b, sum.getType(), Value(arith::AddIOp::create(b, wide, count)));
+  }
+
+  const ::quanta::TargetLevel &level;
+};
+
+} // namespace
+
+void mlir::quanta::buildLimitLowering(OpPassManager &passes, const ::quanta::TargetLevel &level) {
+  LoweringOptions lowering;
+  lowering.vectorBits = level.vectorBits;
+  lowering.afterBufferize = [&level](OpPassManager &pm) { pm.addPass(std::make_unique<EmitLimits>(level)); };
+  buildLoweringPipeline(passes, lowering);
+}

@@ -1,0 +1,67 @@
+//===- Rows.cpp - What is measured ------------------------------------------------------------------------------------------===//
+#include "quanta/Benchmark/Benchmark.h"
+#include "quanta/Support/Error.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
+
+using namespace mlir::quanta;
+using llvm::StringRef;
+
+namespace {
+struct Format {
+  StringRef name, encoding;
+  bool tokenActivations;
+};
+struct Shape {
+  int64_t m, n, k;
+};
+struct Suite {
+  StringRef name;
+  bool cold;
+  std::vector<Format> formats;
+  std::vector<Shape> shapes;
+  Peak integerPeak = Peak::Integer;
+};
+} // namespace
+
+static const std::vector<Suite> &getSuites() {
+  static const std::vector<Format> all = {
+      {"f32", "", false},
+      {"s8g128", "#quanta.uniform<bits = 8, group = 128>", true},
+      {"s8", "#quanta.uniform<bits = 8>", true},
+      {"s4g128", "#quanta.uniform<bits = 4, group = 128>", true},
+      {"s4", "#quanta.uniform<bits = 4>", true},
+      {"u4g128", "#quanta.uniform<bits = 4, group = 128, zero = point>", true},
+      {"s3g128", "#quanta.uniform<bits = 3, group = 128>", true},
+      {"s2g128", "#quanta.uniform<bits = 2, group = 128>", true},
+      {"s2", "#quanta.uniform<bits = 2>", true},
+      {"s1g128", "#quanta.uniform<bits = 1, group = 128>", true},
+      {"s1", "#quanta.uniform<bits = 1>", true},
+      {"s4g128", "#quanta.uniform<bits = 4, group = 128>", false},
+      {"s1g128", "#quanta.uniform<bits = 1, group = 128>", false},
+  };
+  static const std::vector<Format> binary = {
+      {"s1", "#quanta.uniform<bits = 1>", true},
+      {"s1g128", "#quanta.uniform<bits = 1, group = 128>", true},
+  };
+  static const std::vector<Suite> suites = {
+      {"gemv-cold", true, all, {{1, 4096, 4096}, {1, 11008, 4096}}},
+      {"gemv-hot", false, all, {{1, 4096, 4096}, {1, 3072, 768}, {1, 768, 768}}},
+      {"gemm", false, all, {{512, 4096, 4096}, {128, 3072, 768}, {32, 4096, 4096}, {8, 4096, 4096}}},
+      {"binary", false, binary, {{1, 4096, 4096}, {512, 4096, 4096}}, Peak::Popcount},
+  };
+  return suites;
+}
+
+llvm::Expected<std::vector<BenchmarkRow>> mlir::quanta::getBenchmarkRows(StringRef name) {
+  auto found = llvm::find_if(getSuites(), [&](const Suite &suite) { return suite.name == name; });
+  if (found == getSuites().end())
+    return ::quanta::userError("there is no suite '" + name + "'; there are: " +
+                               llvm::join(llvm::map_range(getSuites(), [](const Suite &suite) { return suite.name; }), ", "));
+  std::vector<BenchmarkRow> rows;
+  for (const Shape &shape : found->shapes)
+    for (const Format &format : found->formats)
+      rows.push_back({name.str(), format.name.str(), format.encoding.str(), format.tokenActivations, shape.m, shape.n, shape.k,
+                      found->cold, format.tokenActivations ? found->integerPeak : Peak::Float});
+  return rows;
+}

@@ -1,0 +1,217 @@
+//===- Workload.cpp - Models that do nothing but what is measured ---------------------------------------------------------===//
+#include "Workload.h"
+#include "quanta/Codegen/KernelBuilder.h"
+#include "quanta/Dialect/IR/Quanta.h"
+#include "quanta/Support/Error.h"
+#include "mlir/AsmParser/AsmParser.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/AsmState.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FileUtilities.h"
+#include <map>
+#include <random>
+
+using namespace mlir;
+using namespace mlir::quanta;
+using ::quanta::Array;
+using ::quanta::CompiledModel;
+using ::quanta::DType;
+using ::quanta::userError;
+
+/// From −1/2 to 1/2.
+static float nextFloat(std::minstd_rand &random) { return static_cast<float>(random() >> 8 & 0xffff) / 65536 - 0.5f; }
+
+//===- Running ------------------------------------------------------------------------------------------------------------===//
+
+llvm::Expected<std::unique_ptr<Workload>> Workload::compile(ModuleOp module, const LibraryOptions &library, ArrayRef<int> threads) {
+  llvm::SmallString<128> path;
+  if (std::error_code error = llvm::sys::fs::createTemporaryFile("quanta-bench", "so", path))
+    return userError("no temporary file: " + error.message());
+  llvm::FileRemover remover(path); // what is loaded stays
+  if (llvm::Error error = compileToLibrary(module, path, library))
+    return std::move(error);
+  auto workload = std::make_unique<Workload>();
+  for (int count : threads) {
+    CompiledModel::Options options;
+    options.threads = count;
+    auto model = CompiledModel::load(path, options);
+    if (!model)
+      return model.takeError();
+    workload->instances.push_back(std::move(*model));
+  }
+  std::minstd_rand random(1);
+  for (const ::quanta::Port &port : workload->instances.front()->getInputs()) {
+    int64_t count = 1;
+    for (int64_t size : port.shape)
+      count *= size;
+    std::vector<float> values(count);
+    for (float &value : values)
+      value = nextFloat(random);
+    workload->inputs[port.name] = Array::copyOf<float>(DType::F32, port.shape, values);
+  }
+  return workload;
+}
+
+llvm::Expected<double> Workload::run(size_t instance) {
+  double seconds = 0;
+  if (auto outputs = instances[instance]->run(inputs, &seconds); !outputs)
+    return outputs.takeError();
+  return seconds;
+}
+
+//===- Weights ------------------------------------------------------------------------------------------------------------===//
+
+ElementsAttr RandomWeights::createArray(RankedTensorType type, unsigned levels) {
+  constexpr size_t kStep = 64; // windows stay aligned
+  constexpr size_t kWindows = 4096;
+  Type element = type.getElementType();
+  unsigned bytes = element.getIntOrFloatBitWidth() / 8;
+  size_t size = type.getNumElements() * bytes;
+  // Random bytes of which any number of different constants are windows: a model of many weights needs the memory of one.
+  // They live as long as the process, like the constants.
+  static std::map<std::pair<unsigned, size_t>, std::vector<char>> sources;
+  std::vector<char> &source = sources[{isa<FloatType>(element) ? bytes << 16 : levels, size}];
+  if (source.empty()) {
+    std::minstd_rand random(levels + 1);
+    source.resize(size + kWindows * kStep);
+    auto fill = [&](auto next) {
+      auto *values = reinterpret_cast<decltype(next()) *>(source.data());
+      std::generate_n(values, source.size() / sizeof *values, next);
+    };
+    if (element.isF32())
+      fill([&] { return 0.01f * nextFloat(random); });
+    else if (element.isF16())
+      fill([&] { return static_cast<uint16_t>(0x2000 + (random() >> 8) % 0x400); }); // 2⁻⁷ to 2⁻⁶
+    else
+      fill([&] { return static_cast<uint8_t>((random() >> 8) % (levels ? levels : 256)); });
+  }
+  ArrayRef<char> window = ArrayRef(source).slice(count++ % kWindows * kStep, size);
+  auto blob = UnmanagedAsmResourceBlob::allocateWithAlign(window, /*align=*/kStep);
+  return DenseResourceElementsAttr::get(type, "random", std::move(blob));
+}
+
+Attribute RandomWeights::create(RankedTensorType type) {
+  EncodingAttrInterface encoding = getEncoding(type);
+  if (!encoding)
+    return createArray(type, 0);
+  unsigned levels = 2;
+  if (auto uniform = dyn_cast<UniformAttr>(Attribute(encoding)))
+    levels = 1u << uniform.getBits();
+  NamedAttrList components;
+  for (const Component &component : encoding.getComponents(type.getShape()))
+    components.set(component.name, createArray(RankedTensorType::get(component.shape, component.elementType), levels));
+  return components.getDictionary(builder.getContext());
+}
+
+//===- Layers -------------------------------------------------------------------------------------------------------------===//
+
+static RankedTensorType getWeightType(MLIRContext &context, const BenchmarkRow &row) {
+  Attribute encoding = row.encoding.empty() ? Attribute() : parseAttribute(row.encoding, &context);
+  return RankedTensorType::get({row.n, row.k}, Float32Type::get(&context), encoding);
+}
+
+llvm::Expected<int64_t> mlir::quanta::getWeightBytes(MLIRContext &context, const BenchmarkRow &row) {
+  RankedTensorType type = getWeightType(context, row);
+  auto encoding = getEncoding(type);
+  if (!row.encoding.empty() && !encoding)
+    return userError("'" + row.encoding + "' is not an encoding");
+  int64_t bytes = 0;
+  for (const Component &component : PackedAttr::get(&context, encoding, 16).getComponents(type.getShape()))
+    bytes += ShapedType::getNumElements(component.shape) * component.elementType.getIntOrFloatBitWidth() / 8;
+  return bytes;
+}
+
+namespace {
+/// A module with a function `main`, which the lowering expects.
+class ModelBuilder {
+public:
+  ModelBuilder(MLIRContext &context, TypeRange inputs, TypeRange outputs)
+      : module(ModuleOp::create(UnknownLoc::get(&context))), b(module->getLoc(), module->getBodyRegion()) {
+    main = func::FuncOp::create(b, "main", b.getFunctionType(inputs, outputs));
+    auto names = [&](StringRef prefix, size_t count) {
+      SmallVector<Attribute> result;
+      for (size_t i = 0; i < count; ++i)
+        result.push_back(b.getStringAttr(prefix + Twine(i)));
+      return b.getArrayAttr(result);
+    };
+    main->setAttr("quanta.inputs", names("x", inputs.size()));
+    main->setAttr("quanta.outputs", names("y", outputs.size()));
+    b.setInsertionPointToStart(main.addEntryBlock());
+  }
+  OwningOpRef<ModuleOp> finish(ValueRange results) {
+    func::ReturnOp::create(b, results);
+    return std::move(module);
+  }
+
+  OwningOpRef<ModuleOp> module;
+  ImplicitLocOpBuilder b;
+  func::FuncOp main;
+};
+} // namespace
+
+OwningOpRef<ModuleOp> mlir::quanta::buildLayers(MLIRContext &context, const BenchmarkRow &row, int64_t layers) {
+  Type f32 = Float32Type::get(&context);
+  // Inputs of their own keep equal work from being done once.
+  SmallVector<Type> inputs(layers, RankedTensorType::get({row.m, row.k}, f32)), outputs(layers, RankedTensorType::get({row.m, row.n}, f32));
+  ModelBuilder model(context, inputs, outputs);
+  RandomWeights random(context);
+  RankedTensorType type = getWeightType(context, row);
+  SmallVector<Value> results;
+  for (int64_t i = 0; i < layers; ++i) {
+    Attribute value = random.create(type);
+    Value weight, x = model.main.getArgument(i);
+    if (auto components = dyn_cast<DictionaryAttr>(value))
+      weight = ConstantOp::create(model.b, type, components);
+    else
+      weight = arith::ConstantOp::create(model.b, cast<ElementsAttr>(value));
+    results.push_back(LinearOp::create(model.b, outputs[i], x, weight, Value()));
+  }
+  return model.finish(results);
+}
+
+/// Kernels of these families are written by the pass of buildLimitLowering.
+static OwningOpRef<ModuleOp> buildKernels(MLIRContext &context, StringRef family, int64_t count, RankedTensorType output,
+                                          RankedTensorType array) {
+  ModelBuilder model(context, {}, SmallVector<Type>(count, output));
+  RandomWeights random(context);
+  SmallVector<Value> results;
+  for (int64_t i = 0; i < count; ++i) {
+    auto memref = MemRefType::get(array.getShape(), array.getElementType());
+    std::string name = "data" + std::to_string(i);
+    {
+      OpBuilder atEnd = OpBuilder::atBlockEnd(model.module->getBody());
+      WeightsOp::create(atEnd, model.b.getLoc(), name, memref, random.createArray(array, 0), Attribute());
+    }
+    Value data = WeightOp::create(model.b, memref, name);
+    Value empty = tensor::EmptyOp::create(model.b, output.getShape(), output.getElementType());
+    results.push_back(KernelOp::create(model.b, TypeRange{output}, model.b.getStringAttr(family), ValueRange(), ValueRange{data},
+                                       ValueRange{empty}, model.b.getDictionaryAttr({}))
+                          .getResult(0));
+  }
+  return model.finish(results);
+}
+
+static constexpr int64_t kTasks = 16; ///< equal shares for 1, 2, 4, 8 or 16 threads
+
+OwningOpRef<ModuleOp> mlir::quanta::buildRead(MLIRContext &context, int64_t layers, int64_t bytes) {
+  constexpr int64_t kStreams = 8;
+  Type i32 = IntegerType::get(&context, 32);
+  int64_t lines = std::max<int64_t>(1, bytes / (kTasks * kStreams * 64));
+  return buildKernels(context, "read", layers, RankedTensorType::get({kTasks, 16}, i32),
+                      RankedTensorType::get({kTasks, kStreams, lines, 16}, i32));
+}
+
+/// Steps of a task of a peak's kernel, and sums that grow in each.
+static constexpr int64_t kPeakSteps = 4096;
+
+OwningOpRef<ModuleOp> mlir::quanta::buildPeak(MLIRContext &context, Peak peak, const ::quanta::TargetLevel &level, double &operations) {
+  RegisterTile registers = RegisterTile::get(level.vectorBits);
+  double perStep = registers.rows * registers.tiles * (peak == Peak::Float ? 2 * 16 : peak == Peak::Integer ? 2 * 64 : 2 * 512);
+  operations = perStep * kPeakSteps * kTasks;
+  StringRef family = peak == Peak::Float ? "peak-float" : peak == Peak::Integer ? "peak-integer" : "peak-popcount";
+  Type element = peak == Peak::Float ? Type(Float32Type::get(&context)) : Type(IntegerType::get(&context, 32));
+  return buildKernels(context, family, 1, RankedTensorType::get({kTasks, 16}, element), RankedTensorType::get({32, 16}, element));
+}

@@ -1,0 +1,118 @@
+//===- IntegerDot.cpp - Sums of products of four bytes a lane ---------------------------------------------------------------===//
+#include "quanta/Codegen/IntegerDot.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+
+using namespace mlir;
+using namespace mlir::quanta;
+using ::quanta::IntegerDot;
+
+namespace {
+
+/// The intrinsics behind a row of the table of target levels, for registers of `bits` bits.
+struct Instructions {
+  IntegerDot dot;
+  unsigned bits;
+  const char *bytes; ///< u8 × s8: into i32 lanes, added to a sum, or pairs into i16 lanes
+  const char *words; ///< s16 × s16, pairs into i32 lanes
+};
+const Instructions instructions[] = {
+    {IntegerDot::X86Vnni, 512, "llvm.x86.avx512.vpdpbusd.512", nullptr},
+    {IntegerDot::X86Vnni, 256, "llvm.x86.avx512.vpdpbusd.256", nullptr},
+    {IntegerDot::X86Bytes, 512, "llvm.x86.avx512.pmaddubs.w.512", "llvm.x86.avx512.pmaddw.d.512"},
+    {IntegerDot::X86Bytes, 256, "llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd"},
+    {IntegerDot::X86Words, 128, nullptr, "llvm.x86.sse2.pmadd.wd"},
+};
+
+class DotEmitter {
+public:
+  explicit DotEmitter(KernelBuilder &b) : b(b) {
+    for (const Instructions &row : instructions)
+      if (row.dot == b.level->dot && row.bits == b.level->vectorBits)
+        found = &row;
+  }
+
+  Value emit(Value sum, Value codes, Value activations, unsigned codeBits) {
+    if (!found)
+      return emitGeneric(sum, codes, activations);
+    if (found->dot == IntegerDot::X86Words)
+      return emitWords(sum, codes, activations);
+    if (found->dot == IntegerDot::X86Bytes && codeBits == 8) {
+      // A pair of products of 255 · 127 would saturate: half a byte at a time.
+      sum = emitBytes(sum, b.andi(codes, b.tileOf(0x0f0f0f0f)), activations, 1);
+      return emitBytes(sum, b.andi(b.shiftRight(codes, 4), b.tileOf(0x0f0f0f0f)), activations, 16);
+    }
+    return emitBytes(sum, codes, activations, 1);
+  }
+
+private:
+  VectorType lanes(unsigned width) { return VectorType::get({found->bits / width}, b.getIntegerType(width)); }
+  Value call(const char *name, Type result, ValueRange operands) {
+    return LLVM::CallIntrinsicOp::create(b, result, b.getStringAttr(name), operands).getResult(0);
+  }
+  Value cast(Type type, Value value) { return vector::BitCastOp::create(b, type, value); }
+
+  /// Register by register.
+  Value forRegisters(Value sum, ValueRange operands, function_ref<Value(Value, ArrayRef<Value>)> body) {
+    int64_t width = found->bits / 32;
+    if (width == kLanes)
+      return body(sum, SmallVector<Value>(operands));
+    auto part = [&](Value value, int64_t begin) {
+      return Value(vector::ExtractStridedSliceOp::create(b, value, {begin}, {width}, {1}));
+    };
+    Value result = sum;
+    for (int64_t begin = 0; begin < kLanes; begin += width) {
+      SmallVector<Value> parts;
+      for (Value operand : operands)
+        parts.push_back(part(operand, begin));
+      result = vector::InsertStridedSliceOp::create(b, body(part(sum, begin), parts), result, {begin}, {1});
+    }
+    return result;
+  }
+
+  Value emitBytes(Value sum, Value codes, Value activations, int16_t factor) {
+    return forRegisters(sum, {codes, activations}, [&](Value part, ArrayRef<Value> operands) {
+      Value q = cast(lanes(8), operands[0]), x = cast(lanes(8), operands[1]);
+      if (!found->words)
+        return call(found->bytes, lanes(32), {part, q, x});
+      Value pairs = call(found->bytes, lanes(16), {q, x});
+      Value factors = arith::ConstantOp::create(b, DenseElementsAttr::get(lanes(16), factor));
+      return b.add(part, call(found->words, lanes(32), {pairs, factors}));
+    });
+  }
+
+  Value emitWords(Value sum, Value codes, Value activations) {
+    auto i16s = VectorType::get({2 * kLanes}, b.getI16Type());
+    Value eight = arith::ConstantOp::create(b, DenseElementsAttr::get(i16s, int16_t(8)));
+    Value x = cast(i16s, activations), q = cast(i16s, codes), low = b.tileOf(0x00ff00ff);
+    Value evenX = arith::ShRSIOp::create(b, arith::ShLIOp::create(b, x, eight), eight), oddX = arith::ShRSIOp::create(b, x, eight);
+    Value evenQ = b.andi(codes, low), oddQ = arith::ShRUIOp::create(b, q, eight);
+    return forRegisters(sum, {evenQ, cast(b.i32Tile(), oddQ), cast(b.i32Tile(), evenX), cast(b.i32Tile(), oddX)},
+                        [&](Value part, ArrayRef<Value> operands) {
+                          SmallVector<Value> words;
+                          for (Value operand : operands)
+                            words.push_back(cast(lanes(16), operand));
+                          Value even = call(found->words, lanes(32), {words[0], words[2]});
+                          return b.add(b.add(part, even), call(found->words, lanes(32), {words[1], words[3]}));
+                        });
+  }
+
+  Value emitGeneric(Value sum, Value codes, Value activations) {
+    for (int32_t shift = 0; shift < 32; shift += 8) {
+      Value q = b.andi(b.shiftRight(codes, shift), b.tileOf(0xff));
+      Value x = arith::ShRSIOp::create(b, arith::ShLIOp::create(b, activations, b.tileOf(24 - shift)), b.tileOf(24));
+      sum = b.add(sum, b.mul(q, x));
+    }
+    return sum;
+  }
+
+  KernelBuilder &b;
+  const Instructions *found = nullptr;
+};
+
+} // namespace
+
+bool mlir::quanta::multipliesWholeBytes(const ::quanta::TargetLevel &level) { return level.dot != IntegerDot::X86Bytes; }
+
+Value mlir::quanta::emitIntegerDot(KernelBuilder &b, Value sum, Value codes, Value activations, unsigned codeBits) {
+  return DotEmitter(b).emit(sum, codes, activations, codeBits);
+}
