@@ -78,8 +78,12 @@ void Report::addLayers(ModuleOp module, ArrayRef<std::string> keep) {
     layer.kept = isKept(layer.name) || isKept(weightName);
     if (auto note = op->getAttrOfType<StringAttr>("quanta.note"))
       layer.note = note.str();
-    if (auto error = op->getAttrOfType<FloatAttr>("quanta.weight_error"))
-      layer.errorWeight = error.getValueAsDouble();
+    for (auto [name, value] : {std::pair("quanta.weight_error", &layer.errorWeight),
+                               {"quanta.error_calibration", &layer.errorCalibration},
+                               {"quanta.error_held_out", &layer.errorHeldOut},
+                               {"quanta.seconds", &layer.seconds}})
+      if (auto attr = op->getAttrOfType<FloatAttr>(name))
+        *value = attr.getValueAsDouble();
     if (!layer.kept && counted.insert(constant).second) {
       eligibleBits += bits;
       eligibleCount += count;

@@ -1,8 +1,7 @@
 //===- Gptq.cpp - Uniform codes that minimize the error of a layer's output ----------------------------------------------===//
 #include "quanta/Solver/Gptq.h"
 #include "EigenViews.h"
-#include "quanta/Solver/UniformGrid.h"
-#include <Eigen/Cholesky>
+#include "quanta/Solver/RowGrids.h"
 #include <algorithm>
 #include <cmath>
 
@@ -67,120 +66,6 @@ private:
   const double *importance;
 };
 
-/// Least squares for the scales of some rows at a time. The parameters θ of a scale row are the scales s_g of its
-/// groups and then, with Offset, their offsets o_g. Ŵ = Σ_g s_g·φ_g + o_g·1_g with φ_g the levels of the codes in group
-/// g and 0 elsewhere, and 1_g likewise. The best change δ of θ solves A·δ = b, A = Φ·H·Φᵀ, b = Φ·H·(T − Ŵ)ᵀ; it lowers
-/// the error by 2·δᵀb − δᵀA·δ.
-class ScaleFitter {
-public:
-  ScaleFitter(MatrixViewF64 targets, MatrixViewF64 hessian, UniformResult &result)
-      : targets(targets), hessian(map(hessian)), result(result), groups(result.groups),
-        offset(result.options.zero == UniformZero::Offset), parameters(offset ? 2 * groups : groups) {
-    if (!offset)
-      return;
-    ones.resize(groups, result.columns);
-    for (int64_t g = 0; g < groups; ++g)
-      ones.row(g) = this->hessian.middleRows(first(g), count(g)).colwise().sum();
-  }
-
-  int64_t fit() {
-    // So many rows that the products are worth the name; their matrices A fit into memory.
-    constexpr int64_t kRows = 32;
-    int64_t changed = 0;
-    bool whole = result.scaleRows == 1;
-    start(whole ? 1 : kRows);
-    for (int64_t row = 0; row < result.rows; row += kRows) {
-      int64_t rows = std::min(kRows, result.rows - row);
-      if (!whole)
-        start(rows);
-      accumulate(row, rows, whole);
-      for (int64_t r = 0; !whole && r < rows; ++r)
-        changed += solve(row + r, normal[r], right[r]);
-    }
-    return whole ? solve(0, normal[0], right[0]) : changed;
-  }
-
-private:
-  int64_t first(int64_t group) const { return group * result.groupColumns; }
-  int64_t count(int64_t group) const { return std::min(result.groupColumns, result.columns - first(group)); }
-
-  void start(int64_t systems) {
-    normal.assign(static_cast<size_t>(systems), Eigen::MatrixXd::Zero(parameters, parameters));
-    right.assign(static_cast<size_t>(systems), Eigen::VectorXd::Zero(parameters));
-  }
-
-  void accumulate(int64_t row, int64_t rows, bool whole) {
-    RowMajor levels(rows, result.columns), difference(rows, result.columns);
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t j = 0; j < result.columns; ++j) {
-        UniformGrid grid = getGrid(result, gridIndex(result, row + r, j));
-        uint8_t code = result.codes[(row + r) * result.columns + j];
-        levels(r, j) = uniformLevel(code, grid, result.options);
-        difference(r, j) = targets(row + r, j) - decodeUniform(code, grid, result.options);
-      }
-    RowMajor gradient = difference * hessian, product(rows, result.columns);
-    for (int64_t g = 0; g < groups; ++g) {
-      product.noalias() = levels.middleCols(first(g), count(g)) * hessian.middleRows(first(g), count(g));
-      for (int64_t r = 0; r < rows; ++r) {
-        Eigen::MatrixXd &a = normal[whole ? 0 : r];
-        Eigen::VectorXd &b = right[whole ? 0 : r];
-        for (int64_t k = 0; k < groups; ++k) {
-          auto part = product.row(r).segment(first(k), count(k));
-          a(g, k) += part.dot(levels.row(r).segment(first(k), count(k)));
-          if (offset) {
-            double mixed = part.sum();
-            a(g, groups + k) += mixed;
-            a(groups + k, g) += mixed;
-            a(groups + g, groups + k) += ones.row(g).segment(first(k), count(k)).sum();
-          }
-        }
-        auto part = gradient.row(r).segment(first(g), count(g));
-        b(g) += part.dot(levels.row(r).segment(first(g), count(g)));
-        if (offset)
-          b(groups + g) += part.sum();
-      }
-    }
-  }
-
-  bool solve(int64_t scaleRow, const Eigen::MatrixXd &a, const Eigen::VectorXd &b) {
-    // Scale and offset of a group whose codes are all the same cannot be told apart: a ridge keeps the change small.
-    Eigen::MatrixXd ridge = a;
-    ridge.diagonal().array() += 1e-8 * a.diagonal().mean() + 1e-300;
-    Eigen::VectorXd change = ridge.ldlt().solve(b);
-    if (!change.allFinite())
-      return false;
-    // What counts is the change after rounding.
-    std::vector<UniformGrid> grids;
-    bool lost = false;
-    for (int64_t g = 0; g < groups; ++g) {
-      UniformGrid grid = getGrid(result, scaleRow * groups + g), old = grid;
-      grid.scale = storeUniform(old.scale + change(g), result.options, lost);
-      if (offset)
-        grid.offset = storeUniform(old.offset + change(groups + g), result.options, lost);
-      if (grid.scale < 0 || (grid.scale == 0 && old.scale > 0))
-        return false;
-      change(g) = static_cast<double>(grid.scale) - old.scale;
-      if (offset)
-        change(groups + g) = static_cast<double>(grid.offset) - old.offset;
-      grids.push_back(grid);
-    }
-    if (lost || !(2 * change.dot(b) - change.dot(a * change) > 0))
-      return false;
-    for (int64_t g = 0; g < groups; ++g)
-      setGrid(result, scaleRow * groups + g, grids[g]);
-    return true;
-  }
-
-  MatrixViewF64 targets;
-  ConstMap hessian;
-  UniformResult &result;
-  int64_t groups;
-  bool offset;
-  int64_t parameters;
-  RowMajor ones; ///< 1_g·H
-  std::vector<Eigen::MatrixXd> normal;
-  std::vector<Eigen::VectorXd> right;
-};
 } // namespace
 
 std::vector<double> decodeF64(const UniformResult &result) {
@@ -192,56 +77,16 @@ std::vector<double> decodeF64(const UniformResult &result) {
 }
 
 int64_t refitScales(MatrixViewF64 targets, MatrixViewF64 hessian, UniformResult &result) {
-  return result.codes.empty() ? 0 : ScaleFitter(targets, hessian, result).fit();
+  RowGrids grids = toRowGrids(result);
+  int64_t changed = refitGrids(targets, hessian, grids);
+  result = toUniform(grids, result.options.group);
+  return changed;
 }
 
 int64_t descendCodes(MatrixViewF64 targets, MatrixViewF64 hessian, UniformResult &result, unsigned passes) {
-  constexpr int64_t kBlock = 64;
-  int64_t rows = result.rows, columns = result.columns, changed = 0;
-  if (!rows || !columns)
-    return 0;
-  const int lowest = lowestCode(result.options), highest = highestCode(result.options);
-  std::vector<double> decoded = decodeF64(result);
-  // G = (T − Ŵ)·H; a change d of T − Ŵ in column j adds d·H_j: to it. Within a block at once, elsewhere at its end.
-  Eigen::MatrixXd gradient = (map(targets) - map({decoded.data(), rows, columns})) * map(hessian);
-  ConstMap h = map(hessian);
-  for (unsigned pass = 0; pass < passes; ++pass) {
-    int64_t before = changed;
-    for (int64_t begin = 0; begin < columns; begin += kBlock) {
-      int64_t count = std::min(kBlock, columns - begin), end = begin + count;
-      Eigen::MatrixXd changes = Eigen::MatrixXd::Zero(rows, count);
-      int64_t beforeBlock = changed;
-      for (int64_t j = begin; j < end; ++j) {
-        auto change = changes.col(j - begin);
-        int64_t beforeColumn = changed;
-        for (int64_t row = 0; row < rows; ++row) {
-          UniformGrid grid = getGrid(result, gridIndex(result, row, j));
-          if (!(grid.scale > 0) || !(h(j, j) > 0))
-            continue;
-          uint8_t &code = result.codes[row * columns + j];
-          double step = std::nearbyint(gradient(row, j) / (grid.scale * h(j, j)));
-          uint8_t next = static_cast<uint8_t>(std::clamp<double>(code + step, lowest, highest));
-          double d = static_cast<double>(decodeUniform(code, grid, result.options)) -
-                     decodeUniform(next, grid, result.options);
-          // Adding d to T − Ŵ in column j changes the error by 2·d·G_j + d²·H_jj.
-          if (next == code || !(2 * d * gradient(row, j) + d * d * h(j, j) < 0))
-            continue;
-          code = next;
-          change(row) = d;
-          ++changed;
-        }
-        if (changed != beforeColumn)
-          for (int64_t k = begin; k < end; ++k)
-            gradient.col(k).noalias() += h(j, k) * change;
-      }
-      if (changed == beforeBlock)
-        continue;
-      gradient.leftCols(begin).noalias() += changes * h.block(begin, 0, count, begin);
-      gradient.rightCols(columns - end).noalias() += changes * h.block(begin, end, count, columns - end);
-    }
-    if (changed == before)
-      break;
-  }
+  RowGrids grids = toRowGrids(result);
+  int64_t changed = descendCodes(targets, hessian, grids, passes);
+  result.codes = std::move(grids.codes);
   return changed;
 }
 
@@ -258,7 +103,8 @@ GptqResult quantizeGptq(MatrixView weights, MatrixViewF64 hessian, const GptqOpt
   return quantizeGptq(weights, hessian, factor, options, cross);
 }
 
-GptqResult solveGptq(MatrixViewF64 targets, const HessianFactor &factor, const GptqOptions &options) {
+/// Sets neither layerError nor uniform.error.
+static GptqResult solveTargets(MatrixViewF64 targets, const HessianFactor &factor, const GptqOptions &options) {
   int64_t rows = targets.rows(), columns = targets.columns();
   assert(factor.columns == columns);
   GptqResult result;
@@ -293,14 +139,13 @@ GptqResult solveGptq(MatrixViewF64 targets, const HessianFactor &factor, const G
             encodeUniform(targets(row, j), getGrid(uniform, gridIndex(uniform, row, j)), uniform.options);
   }
 
-  for (unsigned i = 0; i < options.refinements; ++i) {
-    int64_t changed = options.refitScales ? refitScales(targets, factor.hessianView(), uniform) : 0;
-    changed += descendCodes(targets, factor.hessianView(), uniform, options.descents);
-    if (!changed)
-      break;
+  RowGrids grids = toRowGrids(uniform);
+  if (options.refitScales) {
+    refineGrids(targets, factor.hessianView(), grids, options.refinements, options.descents);
+  } else {
+    descendCodes(targets, factor.hessianView(), grids, options.refinements * options.descents);
   }
-  if (options.refinements && options.refitScales)
-    refitScales(targets, factor.hessianView(), uniform);
+  uniform = toUniform(grids, options.uniform.group);
   return result;
 }
 
@@ -325,7 +170,7 @@ GptqResult quantizeGptq(MatrixView weights, MatrixViewF64 hessian, const Hessian
     targetValues = correctTargets({targetValues.data(), rows, columns}, hessian, cross, factor);
   zeroDeadColumns({targetValues.data(), rows, columns}, factor);
   MatrixViewF64 targets(targetValues.data(), rows, columns);
-  GptqResult result = solveGptq(targets, factor, options);
+  GptqResult result = solveTargets(targets, factor, options);
 
   bool replaced = factor.status == FactorStatus::Diagonal || factor.status == FactorStatus::NonFinite;
   MatrixViewF64 measure = replaced ? factor.hessianView() : hessian;

@@ -69,41 +69,44 @@ static bool isReplaced(const ::quanta::HessianFactor &factor) {
   return factor.status == FactorStatus::Diagonal || factor.status == FactorStatus::NonFinite;
 }
 
-static int64_t slicesOfBlock(const SolverLayer &layer) {
-  return llvm::divideCeil(layer.weights.rows() / layer.blocks, kSliceRows);
+/// Some rows of `whole`, without codes.
+static ::quanta::RowGrids takeRows(const ::quanta::RowGrids &whole, int64_t begin, int64_t rows) {
+  auto first = whole.grid.begin() + (whole.rowsAgree() ? 0 : begin * whole.columns);
+  auto last = whole.rowsAgree() ? whole.grid.end() : first + rows * whole.columns;
+  return ::quanta::RowGrids::create(rows, whole.columns, whole.formats, std::vector<uint16_t>(first, last));
 }
 
-size_t CalibratedLayers::countSlices(const SolverLayer &layer) { return slicesOfBlock(layer) * layer.blocks; }
-
-void CalibratedLayers::solveRows(
-    const SolverLayer &layer, const LayerStatistics &statistics, EncodedWeight &result,
-    function_ref<void(const RowSlice &slice, size_t index, ::quanta::MutableMatrixViewF64 decoded)> solve) {
-  int64_t columns = layer.weights.columns(), blockRows = layer.weights.rows() / layer.blocks, perBlock = slicesOfBlock(layer);
-  std::vector<ErrorSums> sums(countSlices(layer));
+void CalibratedLayers::solveSlices(const SolverLayer &layer, const LayerStatistics &statistics,
+                                   ArrayRef<::quanta::HessianFactor> factors, ::quanta::RowGrids &result,
+                                   EncodedWeight &weight) {
+  int64_t columns = layer.weights.columns(), blockRows = layer.weights.rows() / layer.blocks;
+  int64_t perBlock = llvm::divideCeil(blockRows, kSliceRows);
+  std::vector<ErrorSums> sums(perBlock * layer.blocks);
   parallelFor(context, 0, sums.size(), [&](size_t index) {
-    RowSlice slice;
-    slice.block = index / perBlock;
-    int64_t first = index % perBlock * kSliceRows, rows = std::min(kSliceRows, blockRows - first);
-    slice.begin = slice.block * blockRows + first;
-    ::quanta::MatrixView weights = layer.weights.block(slice.begin, 0, rows, columns);
-    std::vector<double> original(weights.row(0), weights.row(0) + rows * columns), targets = original, decoded(targets.size());
-    MatrixViewF64 fit = statistics.fit(slice.block), heldOut = statistics.heldOut(slice.block);
+    int64_t block = index / perBlock, first = index % perBlock * kSliceRows, rows = std::min(kSliceRows, blockRows - first);
+    int64_t begin = block * blockRows + first;
+    ::quanta::MatrixView weights = layer.weights.block(begin, 0, rows, columns);
+    std::vector<double> original(weights.row(0), weights.row(0) + rows * columns), targets = original;
+    MatrixViewF64 fit = statistics.fit(block);
     if (!statistics.moments.cross.empty())
-      targets = correctTargets({original.data(), rows, columns}, fit, statistics.cross(slice.block),
-                               statistics.factors[slice.block]);
-    slice.targets = {targets.data(), rows, columns};
-    solve(slice, index, {decoded.data(), rows, columns});
+      targets = correctTargets({original.data(), rows, columns}, fit, statistics.cross(block), factors[block]);
+    MatrixViewF64 target(targets.data(), rows, columns);
 
-    std::vector<double> zeros(decoded.size());
+    ::quanta::RowGrids part = takeRows(result, begin, rows);
+    solveGrids(target, factors[block], part);
+    llvm::copy(part.codes, result.codes.begin() + begin * columns);
+    llvm::copy(part.parameters, result.parameters.begin() + begin * result.grids());
+
+    std::vector<double> decoded = decodeF64(part), zeros(decoded.size());
     MatrixViewF64 chosen(decoded.data(), rows, columns), zero(zeros.data(), rows, columns);
     ErrorSums &sum = sums[index];
-    const ::quanta::HessianFactor &factor = statistics.factors[slice.block];
-    MatrixViewF64 measure = isReplaced(factor) ? factor.hessianView() : fit; // what could not be used measures nothing
-    sum.fit = hessianError(slice.targets, chosen, measure);
-    sum.fitWhole = hessianError(slice.targets, zero, measure);
+    // What could not be used measures nothing.
+    MatrixViewF64 measure = isReplaced(factors[block]) ? factors[block].hessianView() : fit;
+    sum.fit = hessianError(target, chosen, measure);
+    sum.fitWhole = hessianError(target, zero, measure);
     if (statistics.moments.heldOutRows) {
-      sum.heldOut = hessianError(slice.targets, chosen, heldOut);
-      sum.heldOutWhole = hessianError(slice.targets, zero, heldOut);
+      sum.heldOut = hessianError(target, chosen, statistics.heldOut(block));
+      sum.heldOutWhole = hessianError(target, zero, statistics.heldOut(block));
     }
     for (size_t i = 0; i < decoded.size(); ++i) {
       sum.weight += (original[i] - decoded[i]) * (original[i] - decoded[i]);
@@ -115,10 +118,10 @@ void CalibratedLayers::solveRows(
     total += sum;
   // Rounding can leave a difference of nothing slightly below zero.
   auto divide = [](double part, double whole) { return whole > 0 ? std::max(part / whole, 0.0) : 0; };
-  result.errorCalibration = divide(total.fit, total.fitWhole);
+  weight.errorCalibration = divide(total.fit, total.fitWhole);
   if (statistics.moments.heldOutRows)
-    result.errorHeldOut = divide(total.heldOut, total.heldOutWhole);
-  result.weightError = divide(total.weight, total.weightWhole);
+    weight.errorHeldOut = divide(total.heldOut, total.heldOutWhole);
+  weight.weightError = divide(total.weight, total.weightWhole);
 }
 
 static std::string print(double value) {
@@ -127,7 +130,8 @@ static std::string print(double value) {
   return text;
 }
 
-void CalibratedLayers::describe(const LayerStatistics &statistics, EncodedWeight &result) {
+/// Says how the moments could be used and what error is left.
+static void describe(const LayerStatistics &statistics, EncodedWeight &weight) {
   int64_t dead = 0;
   FactorStatus worst = FactorStatus::Damped;
   double mean = 0, damping = 0;
@@ -138,24 +142,30 @@ void CalibratedLayers::describe(const LayerStatistics &statistics, EncodedWeight
       mean += statistics.fit(&factor - statistics.factors.data())(j, j) / factor.columns;
     damping += isReplaced(factor) ? 0 : factor.damping;
   }
-  auto note = [&](const Twine &text) {
-    if (!result.note.empty())
-      result.note += "; ";
-    result.note += text.str();
-    result.remark += "; " + text.str();
-  };
-  result.remark += llvm::formatv("; {0} rows of data, damping {1}", statistics.moments.fitRows,
+  weight.remark += llvm::formatv("; {0} rows of data, damping {1}", statistics.moments.fitRows,
                                  print(mean > 0 ? damping / mean : 0));
   if (worst == FactorStatus::MoreDamping)
-    note("the input's moments needed more damping to be positive definite");
+    weight.addNote("the input's moments needed more damping to be positive definite");
   else if (worst == FactorStatus::Diagonal)
-    note("the input's moments are not positive definite: only their diagonal is used");
+    weight.addNote("the input's moments are not positive definite: only their diagonal is used");
   else if (worst == FactorStatus::NonFinite)
-    note("the input's moments are not finite and not used");
+    weight.addNote("the input's moments are not finite and not used");
   if (dead)
-    note(Twine(dead) + " of " + Twine(statistics.moments.channels * statistics.moments.blocks) +
-         " inputs were always zero: their weights are rounded to nearest");
-  result.remark += "; error " + print(*result.errorCalibration) + " in calibration";
-  if (result.errorHeldOut)
-    result.remark += ", " + print(*result.errorHeldOut) + " on held-out data";
+    weight.addNote(Twine(dead) + " of " + Twine(statistics.moments.channels * statistics.moments.blocks) +
+                   " inputs were always zero: their weights are rounded to nearest");
+  weight.remark += "; error " + print(*weight.errorCalibration) + " in calibration";
+  if (weight.errorHeldOut)
+    weight.remark += ", " + print(*weight.errorHeldOut) + " on held-out data";
+}
+
+void CalibratedLayers::solve(const SolverLayer &layer, const LayerStatistics &statistics,
+                             ArrayRef<::quanta::HessianFactor> factors, ::quanta::RowGrids &grids, EncodedWeight &weight) {
+  solveSlices(layer, statistics, factors, grids, weight);
+  if (grids.needsF32Scale()) {
+    for (::quanta::UniformOptions &format : grids.formats)
+      format.halfScale = false;
+    solveSlices(layer, statistics, factors, grids, weight);
+    weight.addNote("scales in f32: they do not fit f16");
+  }
+  describe(statistics, weight);
 }

@@ -8,7 +8,7 @@
 
 #include "LayerSolver.h"
 #include "quanta/Calibrate/Moments.h"
-#include "quanta/Solver/Sweep.h"
+#include "quanta/Solver/RowGrids.h"
 #include <memory>
 
 namespace mlir::quanta {
@@ -29,13 +29,6 @@ private:
   ::quanta::MatrixViewF64 view(const std::vector<double> &data, int64_t block) const;
 };
 
-/// Rows that can be solved by themselves.
-struct RowSlice {
-  int64_t begin = 0, block = 0;       ///< first row in the layer; block of the statistics
-  ::quanta::MatrixViewF64 targets;    ///< [rows, columns]
-  int64_t rows() const { return targets.rows(); }
-};
-
 class CalibratedLayers {
 public:
   explicit CalibratedLayers(MLIRContext *context) : context(context) {}
@@ -44,17 +37,17 @@ public:
   /// come one after the other. Diagnoses what cannot be read, does not fit the layer, or holds no rows.
   FailureOr<std::shared_ptr<const LayerStatistics>> load(const SolverLayer &layer);
 
-  /// Cuts the rows of each block into slices, the same ones for any number of threads, and calls `solve` for each on some
-  /// thread: it fills `decoded` [rows, columns] with what the chosen codes stand for. With cross moments the targets are
-  /// corrected (correctTargets), else they are the weights. Sets the three errors of `result`.
-  void solveRows(const SolverLayer &layer, const LayerStatistics &statistics, EncodedWeight &result,
-                 function_ref<void(const RowSlice &slice, size_t index, ::quanta::MutableMatrixViewF64 decoded)> solve);
-  static size_t countSlices(const SolverLayer &layer);
-
-  /// Says in the remark, and if it is a fallback in the note, how the moments could be used and what error is left.
-  static void describe(const LayerStatistics &statistics, EncodedWeight &result);
+  /// Calls ::quanta::solveGrids for slices of the rows of `grids`, which has formats but no codes yet, in parallel: the
+  /// same slices for any number of threads. `factors` [blocks] say in which order the columns come. With cross moments the
+  /// targets are corrected (correctTargets), else they are the weights. Scales are f16, or f32 if those do not do. Sets the
+  /// errors of `weight`, and adds to its remark, and where it is a fallback to its note, how the moments could be used.
+  void solve(const SolverLayer &layer, const LayerStatistics &statistics, ArrayRef<::quanta::HessianFactor> factors,
+             ::quanta::RowGrids &grids, EncodedWeight &weight);
 
 private:
+  void solveSlices(const SolverLayer &layer, const LayerStatistics &statistics, ArrayRef<::quanta::HessianFactor> factors,
+                   ::quanta::RowGrids &result, EncodedWeight &weight);
+
   MLIRContext *context;
   std::string path;
   std::shared_ptr<const LayerStatistics> last;

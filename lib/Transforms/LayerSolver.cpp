@@ -32,6 +32,32 @@ static std::optional<ArrayRef<float>> getFloats(Attribute attr, SmallVectorImpl<
   return ArrayRef<float>(storage);
 }
 
+/// The weight of a layer as a matrix; `storage` holds its elements if they are not in memory as such.
+static FailureOr<SolverLayer> readLayer(Operation *op, SmallVectorImpl<float> &storage) {
+  Value weight = op->getOperand(1);
+  SolverLayer layer;
+  layer.op = op;
+  layer.type = cast<RankedTensorType>(weight.getType());
+  layer.name = getNodeName(weight.getLoc());
+  if (layer.name.empty())
+    layer.name = getNodeName(op->getLoc());
+  if (auto convolution = dyn_cast<Conv2DOp>(op))
+    layer.blocks = convolution.getGroups();
+
+  Attribute attr;
+  std::optional<ArrayRef<float>> values;
+  if (layer.type.getElementType().isF32() && matchPattern(weight, m_Constant(&attr)))
+    values = getFloats(attr, storage);
+  if (!values || static_cast<int64_t>(values->size()) != layer.type.getNumElements())
+    return op->emitOpError() << "expected a constant f32 weight but got " << layer.type;
+  if (!llvm::all_of(*values, [](float value) { return std::isfinite(value); }))
+    return op->emitOpError() << "weight '" << layer.name
+                             << "' holds an infinity or NaN; keep it in float (keep=REGEX) or mend the model";
+  auto [rows, columns] = getMatrixShape(layer.type.getShape());
+  layer.weights = ::quanta::MatrixView(values->data(), rows, columns);
+  return layer;
+}
+
 template <typename T>
 static DenseResourceElementsAttr makeResource(StringRef key, RankedTensorType type, ArrayRef<T> data) {
   assert(static_cast<int64_t>(data.size()) == type.getNumElements());
@@ -62,15 +88,16 @@ public:
   LayerEncoder(ModuleOp module, function_ref<FailureOr<EncodedWeight>(const SolverLayer &)> solve)
       : module(module), builder(module.getContext()), solve(solve) {}
 
-  LogicalResult encode(Operation *op) {
-    Value weight = op->getOperand(1), replacement;
-    if (failed(solveLayer(op, replacement)))
+  LogicalResult encode(const SolverLayer &layer) {
+    Value weight = layer.op->getOperand(1), replacement;
+    if (failed(solveLayer(layer, weight, replacement)))
       return failure();
     constants.push_back(weight.getDefiningOp());
     for (Operation *user : llvm::to_vector(weight.getUsers()))
       if (isSelected(user) && user->getOperand(1) == weight) {
         user->setOperand(1, replacement);
         user->removeAttr("quanta.selected");
+        user->removeAttr("quanta.mask");
       }
     return success();
   }
@@ -97,30 +124,7 @@ public:
   }
 
 private:
-  LogicalResult solveLayer(Operation *op, Value &replacement) {
-    Value weight = op->getOperand(1);
-    SolverLayer layer;
-    layer.op = op;
-    layer.type = cast<RankedTensorType>(weight.getType());
-    layer.name = getNodeName(weight.getLoc());
-    if (layer.name.empty())
-      layer.name = getNodeName(op->getLoc());
-    if (auto convolution = dyn_cast<Conv2DOp>(op))
-      layer.blocks = convolution.getGroups();
-
-    Attribute attr;
-    SmallVector<float> storage;
-    std::optional<ArrayRef<float>> values;
-    if (layer.type.getElementType().isF32() && matchPattern(weight, m_Constant(&attr)))
-      values = getFloats(attr, storage);
-    if (!values || static_cast<int64_t>(values->size()) != layer.type.getNumElements())
-      return op->emitOpError() << "expected a constant f32 weight but got " << layer.type;
-    if (!llvm::all_of(*values, [](float value) { return std::isfinite(value); }))
-      return op->emitOpError() << "weight '" << layer.name
-                               << "' holds an infinity or NaN; keep it in float (keep=REGEX) or mend the model";
-    auto [rows, columns] = getMatrixShape(layer.type.getShape());
-    layer.weights = ::quanta::MatrixView(values->data(), rows, columns);
-
+  LogicalResult solveLayer(const SolverLayer &layer, Value weight, Value &replacement) {
     auto begin = std::chrono::steady_clock::now();
     FailureOr<EncodedWeight> result = solve(layer);
     if (failed(result))
@@ -133,7 +137,7 @@ private:
       components.set(component.name, makeComponent((layer.name + "." + component.name), component, *result));
     OpBuilder at(weight.getDefiningOp());
     replacement = ConstantOp::create(at, weight.getLoc(), type, components.getDictionary(module.getContext()));
-    annotate(op, *result, seconds);
+    annotate(layer.op, *result, seconds);
     return success();
   }
 
@@ -160,31 +164,49 @@ private:
 };
 } // namespace
 
-EncodedWeight mlir::quanta::encodeUniform(const ::quanta::UniformResult &result, MLIRContext *context) {
-  const ::quanta::UniformOptions &options = result.options;
+void EncodedWeight::addNote(const Twine &text) {
+  for (std::string *to : {&note, &remark}) {
+    if (!to->empty())
+      *to += "; ";
+    *to += text.str();
+  }
+}
+
+UniformAttr mlir::quanta::getUniformEncoding(const ::quanta::UniformOptions &options, MLIRContext *context) {
   static_assert(int(ZeroKind::Symmetric) == int(::quanta::UniformZero::Symmetric) &&
                 int(ZeroKind::Point) == int(::quanta::UniformZero::Point) &&
                 int(ZeroKind::Offset) == int(::quanta::UniformZero::Offset));
   Type scaleType = options.halfScale ? Type(Float16Type::get(context)) : Type(Float32Type::get(context));
-  EncodedWeight weight;
-  weight.encoding = UniformAttr::get(context, options.bits, options.group, static_cast<ZeroKind>(options.zero), scaleType);
+  return UniformAttr::get(context, options.bits, options.group, static_cast<ZeroKind>(options.zero), scaleType, options.levels);
+}
+
+void mlir::quanta::encodeUniform(const ::quanta::UniformResult &result, MLIRContext *context, EncodedWeight &weight) {
+  weight.encoding = getUniformEncoding(result.options, context);
   weight.integers = {{"codes", result.codes}, {"zeros", result.zeros}};
   weight.floats = {{"scales", result.scales}, {"offsets", result.offsets}};
-  weight.weightError = result.error;
-  if (!options.halfScale)
-    weight.note = "scales in f32: they do not fit f16";
-  return weight;
+}
+
+DenseResourceElementsAttr mlir::quanta::makeByteResource(StringRef key, RankedTensorType type, ArrayRef<uint8_t> data) {
+  return makeResource<uint8_t>(key, type, data);
+}
+
+LogicalResult mlir::quanta::visitSelectedLayers(ModuleOp module, bool calibrated,
+                                                function_ref<LogicalResult(const SolverLayer &)> visit) {
+  WalkResult result = module.walk([&](Operation *op) {
+    // A visit may have dealt with a later layer, too.
+    if (!isSelected(op) || (calibrated && !op->hasAttr("quanta.statistics")))
+      return WalkResult::advance();
+    SmallVector<float> storage;
+    FailureOr<SolverLayer> layer = readLayer(op, storage);
+    return failed(layer) || failed(visit(*layer)) ? WalkResult::interrupt() : WalkResult::advance();
+  });
+  return failure(result.wasInterrupted());
 }
 
 LogicalResult mlir::quanta::encodeSelectedLayers(ModuleOp module, bool calibrated,
                                                  function_ref<FailureOr<EncodedWeight>(const SolverLayer &)> solve) {
   LayerEncoder encoder(module, solve);
-  WalkResult result = module.walk([&](Operation *op) {
-    if (!isSelected(op) || (calibrated && !op->hasAttr("quanta.statistics")))
-      return WalkResult::advance();
-    return failed(encoder.encode(op)) ? WalkResult::interrupt() : WalkResult::advance();
-  });
-  if (result.wasInterrupted())
+  if (failed(visitSelectedLayers(module, calibrated, [&](const SolverLayer &layer) { return encoder.encode(layer); })))
     return failure();
   encoder.releaseUnused();
   return success();

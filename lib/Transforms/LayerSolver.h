@@ -34,15 +34,25 @@ struct EncodedWeight {
   std::optional<double> errorCalibration, errorHeldOut; ///< relative, of the layer's output
   std::string note;                                     ///< what the report should say
   std::string remark;                                   ///< the decisions; empty: none were made
+
+  /// To the note and to the remark.
+  void addNote(const Twine &text);
 };
 
-/// `result` in the encoding of its options.
-EncodedWeight encodeUniform(const ::quanta::UniformResult &result, MLIRContext *context);
+/// Sets the encoding and the components.
+void encodeUniform(const ::quanta::UniformResult &result, MLIRContext *context, EncodedWeight &weight);
+UniformAttr getUniformEncoding(const ::quanta::UniformOptions &options, MLIRContext *context);
 
-/// Calls `solve` for each layer that is marked `quanta.selected` (and carries `quanta.statistics`, if `calibrated`), puts
-/// the encoded constant in place of its weight and takes the mark away. A weight that several layers share is solved
-/// once, for the first of them. Constants that nobody uses any more are erased and their data freed. Fails with a
-/// diagnostic on weights that are not f32 or not finite, and if `solve` fails.
+/// Bytes as a resource attribute of this type.
+DenseResourceElementsAttr makeByteResource(StringRef key, RankedTensorType type, ArrayRef<uint8_t> data);
+
+/// Calls `visit` for each layer that is marked `quanta.selected` (and carries `quanta.statistics`, if `calibrated`). Fails
+/// with a diagnostic on weights that are not f32 or not finite, and if `visit` fails.
+LogicalResult visitSelectedLayers(ModuleOp module, bool calibrated, function_ref<LogicalResult(const SolverLayer &)> visit);
+
+/// The same with a solver: puts the encoded constant in place of the weight and takes the mark away. A weight that several
+/// selected layers share is solved once, for the first of them. Constants that nobody uses any more are erased and their
+/// data freed.
 LogicalResult encodeSelectedLayers(ModuleOp module, bool calibrated,
                                    function_ref<FailureOr<EncodedWeight>(const SolverLayer &)> solve);
 

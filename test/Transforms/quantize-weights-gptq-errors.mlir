@@ -1,6 +1,8 @@
 // RUN: sed 's|INPUTS|%S/Inputs|' %s | quant-opt -split-input-file --quanta-quantize-weights="method=gptq bits=2 group=0" -verify-diagnostics
 // RUN: not quant-opt %s --quanta-quantize-weights="method=gptq group=-1" 2>&1 | FileCheck %s --check-prefix=TENSOR
+// RUN: not quant-opt %s --quanta-quantize-weights="levels=3" 2>&1 | FileCheck %s --check-prefix=LEVELS
 
+// LEVELS: expected 0 levels, or 3 with 2 bits and no integer zero point, but got 3 with 4 bits
 // TENSOR: method 'gptq' solves rows by themselves: expected a group of 0 or more but got -1
 func.func @missing(%x: tensor<2x8xf32>) -> tensor<2x1xf32> {
   %w = arith.constant dense<1.0> : tensor<1x8xf32>

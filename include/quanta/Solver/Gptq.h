@@ -53,10 +53,6 @@ GptqResult quantizeGptq(MatrixView weights, MatrixViewF64 hessian, const GptqOpt
 /// the same input, several formats of a matrix, or parts of its rows, which are independent unless group is -1.
 GptqResult quantizeGptq(MatrixView weights, MatrixViewF64 hessian, const HessianFactor &factor,
                         const GptqOptions &options, MatrixViewF64 cross = {});
-
-/// The same for targets that are corrected already: sets neither layerError nor uniform.error. Targets must be finite.
-GptqResult solveGptq(MatrixViewF64 targets, const HessianFactor &factor, const GptqOptions &options);
-
 FactorOptions gptqFactorOptions(const GptqOptions &options, int64_t columns);
 
 /// With fixed codes, gives every row the scales (and offsets) of all its groups that minimize

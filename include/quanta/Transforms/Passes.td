@@ -188,10 +188,12 @@ def QuantizeWeights : Pass<"quanta-quantize-weights", "::mlir::ModuleOp"> {
 
     * `rtn`: round to nearest with the min-max range of each group (lib/Solver/Rtn).
     * `rtn-range`: the same after a search for the range and a fit of scale and offset that leave the least squared error.
-    * `gptq`: the least error of the layer's output (lib/Solver/Gptq): range search weighted by the inputs' squares, an
+    * `gptq`: the least error of the layer's output (lib/Solver/RowGrids): range search weighted by the inputs' squares, an
       error-compensating sweep in the order of large inputs, then four rounds of least-squares scales and descent over the
       codes. Acts on layers that carry `quanta.statistics` only (see quanta-calibrate). With cross moments the target is
       corrected for the error of the layers before.
+
+    `levels = 3` with 2 bits is ternary: the same methods with three codes.
 
     Scales are f16, or f32 for a layer in which f16 would overflow or vanish (noted). The relative squared error is left on
     the op as `quanta.weight_error`; `gptq` adds `quanta.error_calibration`, `quanta.error_held_out` (of the layer's output,
@@ -216,6 +218,7 @@ def QuantizeWeights : Pass<"quanta-quantize-weights", "::mlir::ModuleOp"> {
   let options = [
     Option<"method", "method", "std::string", "\"rtn\"", "solver: rtn, rtn-range or gptq">,
     Option<"bits", "bits", "unsigned", "4", "bits of a code, 1 to 8">,
+    Option<"levels", "levels", "unsigned", "0", "number of codes: 0 for all of `bits` bits, or 3">,
     Option<"group", "group", "int64_t", "128", "columns that share a scale; 0 is the row, -1 the tensor">,
     Option<"zero", "zero", "::mlir::quanta::ZeroKind", "::mlir::quanta::ZeroKind::Point", "what stands for zero", [{
       ::llvm::cl::values(
@@ -223,6 +226,74 @@ def QuantizeWeights : Pass<"quanta-quantize-weights", "::mlir::ModuleOp"> {
         clEnumValN(::mlir::quanta::ZeroKind::Point, "point", "an integer for each scale"),
         clEnumValN(::mlir::quanta::ZeroKind::Offset, "offset", "a float for each scale"))
     }]>,
+  ];
+  let dependentDialects = ["::mlir::quanta::QuantaDialect"];
+}
+
+def SaliencyMask : Pass<"quanta-saliency-mask", "::mlir::ModuleOp"> {
+  let summary = "mark the weights of a layer that deserve more bits";
+  let description = [{
+    Gives each selected layer an attribute `quanta.mask = {values = dense_resource<...>}`, i8, 1 where a weight is salient,
+    for quanta-binarize. Forms:
+
+    * `columns`: whole columns, the share `salient` of them; values are [columns].
+    * `elements`: the share `salient` of all weights (PB-LLM; at least one is not salient); values are [rows, columns].
+    * `tiles`: in each row exactly `kept` of `tile` consecutive columns (all of a shorter last tile that has fewer), so that
+      the mask takes log2 C(tile, kept) bits a tile and kernels find the same number everywhere; the attribute has `tile`
+      and `kept`, too.
+
+    What counts: `by = hessian` is w²/U_jj², H⁻¹ = UᵀU, what dropping a weight costs when the weights behind it in the
+    sweep make up for it, and for columns H_jj·‖w_j‖²; `activation` is w²·H_jj for weights and the largest input for columns
+    (PTQ1.61); `magnitude` is |w|, and ‖w_j‖² for columns. All but `magnitude` act on layers that carry `quanta.statistics`
+    only. Of equal scores the first count.
+
+    Errors: an unknown form or rule, a share outside 0 to 1, statistics that cannot be read, do not fit or hold no rows.
+    Cost: sorting the weights, and the factorization of the statistics (see quanta-quantize-weights).
+
+    ```mlir
+    %y = quanta.linear %x, %w {quanta.selected, quanta.statistics = "w.moments"} : (..., tensor<1024x384xf32>) -> ...
+    ==> // form=columns salient=0.16
+    %y = quanta.linear %x, %w {quanta.mask = {values = dense_resource<w.mask> : tensor<384xi8>}, ...} : ...
+    ```
+  }];
+  let options = [
+    Option<"form", "form", "std::string", "\"tiles\"", "columns, elements or tiles">,
+    Option<"salient", "salient", "double", "0.1", "share of the columns or elements that is salient">,
+    Option<"tile", "tile", "int64_t", "32", "columns of a tile">,
+    Option<"kept", "kept", "int64_t", "3", "salient weights of a tile">,
+    Option<"by", "by", "std::string", "\"hessian\"", "what counts: hessian, magnitude or activation">,
+  ];
+  let dependentDialects = ["::mlir::quanta::QuantaDialect"];
+}
+
+def Binarize : Pass<"quanta-binarize", "::mlir::ModuleOp"> {
+  let summary = "encode weights as signs, and salient ones with more bits";
+  let description = [{
+    The weight of every selected layer that carries `quanta.statistics` becomes a `quanta.constant`:
+
+    * without a mask `#quanta.uniform<bits = 1, zero = offset>`: two values for each row (or `group` columns of it);
+    * with a mask of columns (quanta-saliency-mask) `#quanta.split<columns>` of a uniform format of `high-bits` bits with a
+      scale and an offset for each row, and the binary one, whose groups count binary columns;
+    * with a mask of weights `#quanta.split<mask>` of the same two.
+
+    All are solved alike (lib/Solver/RowGrids): grids by a search of the range, a sweep that compensates errors, for columns
+    with the salient ones last, then four rounds of least squares for all scales and offsets of a row under the inputs'
+    moments and descent over all codes, binary and salient together. With cross moments the target is corrected for the
+    error of the layers before. Attributes, remark, fallbacks and cost are those of method `gptq` of
+    quanta-quantize-weights; a mask of weights takes twice the time, because each row has products of its own.
+
+    Errors: a mask that does not fit the weight; those of quanta-quantize-weights.
+
+    ```mlir
+    %y = quanta.linear %x, %w {quanta.selected, quanta.mask = {values = dense_resource<m> : tensor<384xi8>}, ...}
+    ==> // high-bits=4
+    %w = quanta.constant {high.codes = ..., high.offsets = ..., high.scales = ..., low.codes = ..., low.offsets = ..., low.scales = ..., mask = ...}
+      : tensor<1024x384xf32, #quanta.split<columns, count = 61, high = #quanta.uniform<bits = 4, zero = offset>, low = #quanta.uniform<bits = 1, zero = offset>>>
+    ```
+  }];
+  let options = [
+    Option<"highBits", "high-bits", "unsigned", "4", "bits of a salient weight, 1 to 8">,
+    Option<"group", "group", "int64_t", "0", "columns that share the two binary values; 0 is the row">,
   ];
   let dependentDialects = ["::mlir::quanta::QuantaDialect"];
 }
