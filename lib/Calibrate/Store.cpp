@@ -14,13 +14,6 @@ namespace quanta {
 
 static constexpr StringLiteral kSuffix = ".qstats";
 
-uint64_t fingerprintOf(ArrayRef<StringRef> strings) {
-  std::string text;
-  for (StringRef string : strings)
-    text += (Twine(string.size()) + ":" + string).str();
-  return xxh3_64bits(text);
-}
-
 uint64_t StoreKey::getFingerprint() const { return fingerprintOf({layer, utohexstr(run)}); }
 
 static Expected<std::unique_ptr<MemoryBuffer>> openFile(StringRef path) {

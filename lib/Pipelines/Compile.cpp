@@ -480,6 +480,21 @@ llvm::Error Driver::emit() {
   return llvm::Error::success();
 }
 
+/// As recipes take them.
+static RecipeValues getCalibrationValues(const CompileOptions &options) {
+  const CalibrationArguments &calibration = options.calibration;
+  RecipeValues values;
+  values["--calib"] = calibration.data;
+  values["--calib-samples"] = std::to_string(calibration.samples);
+  values["--window"] = std::to_string(calibration.window);
+  values["--seed"] = std::to_string(calibration.seed);
+  values["--store"] = calibration.store;
+  values["--resume"] = calibration.resume ? "true" : "";
+  values["--threads"] = std::to_string(options.threads);
+  values["--dry-run"] = calibration.dryRun ? "true" : "";
+  return values;
+}
+
 llvm::Error Driver::run() {
   report.model = options.input;
   report.recipe = options.recipe;
@@ -501,10 +516,15 @@ llvm::Error Driver::run() {
   auto target = resolveTarget(options.triple, options.cpus);
   if (!target)
     return fail(llvm::toString(target.takeError()));
-  auto parsed = parseRecipes(options.recipe, options.keep);
+  auto parsed = parseRecipes(options.recipe, options.keep, getCalibrationValues(options));
   if (!parsed)
     return fail(llvm::toString(parsed.takeError()));
   recipes = std::move(*parsed);
+  bool calibrated = llvm::any_of(recipes, [](const RecipeUse &use) { return use.recipe->calibrated; });
+  if (options.calibration.dryRun && !calibrated)
+    return fail("--dry-run says what calibration would do, but no recipe looks at data");
+  if (options.calibration.resume && options.calibration.store.empty())
+    return fail("--resume needs the folder of the run that it goes on with: give --store");
   report.target = target->triple + ", " + target->cpu;
   level = &target->getLevel();
   if (!llvm::sys::fs::exists(options.input))
@@ -529,6 +549,8 @@ llvm::Error Driver::run() {
       return error;
     std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
     report.seconds.emplace_back(info.name.str(), taken.count());
+    if (options.calibration.dryRun && info.phase == Phase::Quantize)
+      return llvm::Error::success();
   }
   if (kind.code)
     return llvm::Error::success();

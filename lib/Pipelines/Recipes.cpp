@@ -36,6 +36,16 @@ static std::string uniformOptions(const RecipeValues &values) {
          " zero=" + (values.lookup("sym") == "true" ? "symmetric" : "point");
 }
 
+std::string mlir::quanta::buildCalibration(const RecipeValues &values, StringRef pipeline) {
+  std::string text = "quanta-calibrate{";
+  for (auto [option, key] : {std::pair<StringRef, StringRef>{"data", "--calib"}, {"samples", "--calib-samples"}, {"window", "--window"},
+                             {"seed", "--seed"}, {"store", "--store"}, {"resume", "--resume"}, {"threads", "--threads"},
+                             {"dry-run", "--dry-run"}, {"sequential", "sequential"}})
+    if (std::string value = values.lookup(key); !value.empty())
+      text += (option + "=" + quote(value) + " ").str();
+  return text + "pipeline=" + quote(pipeline) + "}";
+}
+
 static std::string buildRoundToNearest(const RecipeValues &values) {
   return selectLayers(values) + ",quanta-quantize-weights{method=rtn" + uniformOptions(values) + "}";
 }
@@ -201,17 +211,24 @@ private:
 };
 } // namespace
 
-llvm::Expected<std::vector<RecipeUse>> mlir::quanta::parseRecipes(StringRef text, StringRef keep) {
+llvm::Expected<std::vector<RecipeUse>> mlir::quanta::parseRecipes(StringRef text, StringRef keep,
+                                                                         const RecipeValues &calibration) {
   if (text.trim().empty())
     return std::vector<RecipeUse>();
   std::string error;
   if (!keep.empty() && !llvm::Regex(keep).isValid(error))
     return userError("--keep '" + keep + "' is not a regular expression: " + error);
   auto uses = RecipeParser(text).parse();
-  if (!uses || keep.empty())
+  if (!uses)
     return uses;
-  for (RecipeUse &use : *uses)
-    if (auto own = use.values.find("keep"); own != use.values.end())
+  for (RecipeUse &use : *uses) {
+    if (use.recipe->calibrated && calibration.lookup("--calib").empty())
+      return userError("recipe '" + use.recipe->name +
+                       "' looks at data: give --calib=FILE, an .npz file of inputs, a folder of them, or an .npy token stream");
+    for (const auto &entry : calibration)
+      use.values[entry.first()] = entry.second;
+    if (auto own = use.values.find("keep"); !keep.empty() && own != use.values.end())
       own->second = own->second.empty() ? keep.str() : "(" + own->second + ")|(" + keep.str() + ")";
+  }
   return uses;
 }

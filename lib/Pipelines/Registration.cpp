@@ -6,6 +6,7 @@
 #include "quanta/Dialect/IR/Quanta.h"
 #include "quanta/Dialect/ONNX/ONNX.h"
 #include "quanta/Lowering/Passes.h"
+#include "quanta/Pipelines/GraphRunner.h"
 #include "quanta/Transforms/Passes.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
@@ -30,6 +31,7 @@ void mlir::quanta::registerPasses() {
     registerQuantaLoweringPasses();
     registerLoweringPipelines();
     registerQuantaCodegenPasses();
+    registerGraphRunner([](unsigned threads) { return createCompilingGraphRunner(threads); });
     return true;
   }();
   (void)once;

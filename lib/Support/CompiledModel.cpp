@@ -60,6 +60,11 @@ Array fromTensor(const quanta_tensor &tensor) {
 }
 } // namespace
 
+std::optional<quanta_type> findPortType(StringRef name) {
+  const TypeRow *row = find_if(kTypeRows, [&](const TypeRow &r) { return r.name == name; });
+  return row == std::end(kTypeRows) ? std::nullopt : std::optional(row->type);
+}
+
 std::string Port::describe() const {
   std::string text;
   for (int64_t size : shape)

@@ -39,6 +39,14 @@ struct CommandLine : CleanSlate {
   Opt<std::string> recipe{"recipe", cl::desc("how to quantize: NAME{option=value ...}[,...]"), in};
   Opt<std::string> passPipeline{"pass-pipeline", cl::desc("MLIR passes to run after the recipe"), in};
   Opt<std::string> keep{"keep", cl::desc("leave nodes or weights whose name matches in float"), cl::value_desc("regex"), in};
+  Opt<std::string> calib{"calib", cl::value_desc("file|folder"), in,
+                         cl::desc("data for recipes that look at it: .npz, a folder of them, or an .npy token stream")};
+  Opt<int64_t> calibSamples{"calib-samples", cl::desc("calibrate with at most so many (default: 128)"), cl::init(128), in};
+  Opt<int64_t> window{"window", cl::desc("tokens of a sample of a token stream (default: 256)"), cl::init(256), in};
+  Opt<uint64_t> seed{"seed", cl::desc("of the samples that are drawn from a token stream (default: 0)"), cl::init(0), in};
+  Opt<std::string> store{"store", cl::desc("keep what calibration has done, for --resume"), cl::value_desc("folder"), in};
+  Opt<bool> resume{"resume", cl::desc("go on with the calibration in --store that was cut off"), in};
+  Opt<bool> dryRun{"dry-run", cl::desc("print what calibration would do, with memory, disk and time, and stop"), in};
   cl::list<std::string> dims{"dim", cl::desc("fix a symbolic size; may be repeated"), cl::value_desc("name=value"), in};
   Opt<std::string> triple{"mtriple", cl::desc("target triple (default: this machine's)"), in};
   cl::list<std::string> cpus{"mcpu", cl::desc("target CPU (default: native)"), cl::CommaSeparated, in};
@@ -94,6 +102,7 @@ int main(int argc, char **argv) {
   options.recipe = flags.recipe;
   options.passPipeline = flags.passPipeline;
   options.keep = flags.keep;
+  options.calibration = {flags.calib, flags.calibSamples, flags.window, flags.seed, flags.store, flags.resume, flags.dryRun};
   options.triple = flags.triple;
   if (!flags.cpus.empty())
     options.cpus.assign(flags.cpus.begin(), flags.cpus.end());

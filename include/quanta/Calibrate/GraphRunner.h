@@ -29,6 +29,13 @@ public:
   virtual llvm::Expected<std::unique_ptr<RunnableGraph>> prepare(ModuleOp graph) = 0;
 };
 
+/// Set once by the library that has the implementation (lib/Pipelines/Registration.cpp), so that passes can run graphs without
+/// depending on it. `threads` as in quanta_options.
+using GraphRunnerFactory = std::unique_ptr<GraphRunner> (*)(unsigned threads);
+void registerGraphRunner(GraphRunnerFactory factory);
+/// Null if none is registered.
+std::unique_ptr<GraphRunner> createGraphRunner(unsigned threads);
+
 } // namespace mlir::quanta
 
 #endif // QUANTA_CALIBRATE_GRAPHRUNNER_H

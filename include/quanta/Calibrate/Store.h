@@ -7,13 +7,11 @@
 #ifndef QUANTA_CALIBRATE_STORE_H
 #define QUANTA_CALIBRATE_STORE_H
 
+#include "quanta/Calibrate/RunFolder.h"
 #include "quanta/Calibrate/Statistics.h"
 #include <string>
 
 namespace quanta {
-
-/// A hash of strings; ("ab", "c") and ("a", "bc") differ.
-uint64_t fingerprintOf(llvm::ArrayRef<llvm::StringRef> strings);
 
 struct StoreKey {
   std::string layer;

@@ -13,6 +13,19 @@
 
 namespace mlir::quanta {
 
+/// Data for recipes that look at it, and what becomes of the run (quanta-calibrate).
+struct CalibrationArguments {
+  /// .npz, a folder of them, or an .npy token stream
+  std::string data;
+  int64_t samples = 128, window = 256;
+  uint64_t seed = 0;
+  /// Folder to keep the run in; empty: a temporary one.
+  std::string store;
+  bool resume = false;
+  /// Only print what calibration would do, with memory, disk and time.
+  bool dryRun = false;
+};
+
 struct CompileOptions {
   /// .onnx, .mlir or .mlirbc
   std::string input;
@@ -23,6 +36,7 @@ struct CompileOptions {
   /// Prefix of the C symbols; empty: the output's stem.
   std::string name;
   std::string recipe, passPipeline, keep;
+  CalibrationArguments calibration;
   /// Sizes of symbolic dimensions.
   std::map<std::string, int64_t> dims;
   std::string triple;

@@ -24,6 +24,8 @@ struct RecipeOption {
   int64_t minimum = 0, maximum = 0; ///< of an Integer
 };
 
+/// Values of a recipe's options by name, and those of the command line that a calibrated recipe hands on (buildCalibration):
+/// "--calib", "--calib-samples", "--window", "--seed", "--store", "--resume", "--threads", "--dry-run".
 using RecipeValues = llvm::StringMap<std::string>;
 
 struct Recipe {
@@ -33,7 +35,12 @@ struct Recipe {
   std::vector<RecipeOption> options;
   /// Textual pass pipeline for complete, checked values.
   std::string (*build)(const RecipeValues &values);
+  bool calibrated = false; ///< needs --calib
 };
+
+/// `quanta-calibrate` with the data options of the command line, the recipe's option `sequential` if it has one, and `pipeline`
+/// nested in it.
+std::string buildCalibration(const RecipeValues &values, llvm::StringRef pipeline);
 
 llvm::ArrayRef<Recipe> getRecipes();
 
@@ -45,8 +52,10 @@ struct RecipeUse {
 };
 
 /// Parses `NAME{option=value ...}[,...]`. Unknown names and options are errors that list what exists. `keep` is a pattern
-/// that every recipe adds to its own.
-llvm::Expected<std::vector<RecipeUse>> parseRecipes(llvm::StringRef text, llvm::StringRef keep = {});
+/// that every recipe adds to its own; `calibration` has what the command line says of data. A calibrated recipe without data is an
+/// error.
+llvm::Expected<std::vector<RecipeUse>> parseRecipes(llvm::StringRef text, llvm::StringRef keep = {},
+                                                    const RecipeValues &calibration = {});
 
 /// Recipes and their options, for --help.
 std::string describeRecipes();

@@ -4,6 +4,7 @@
 
 #include "quanta/Runtime/quanta.h"
 #include "quanta/Support/Npy.h"
+#include <optional>
 
 namespace quanta {
 
@@ -14,6 +15,9 @@ struct Port {
   /// "?x48xi64"
   std::string describe() const;
 };
+
+/// The type that compiled models call "f32", "i64", "bool" ...
+std::optional<quanta_type> findPortType(llvm::StringRef name);
 
 /// The shared library of a model, loaded, with one instance. Arrays of bf16 ports are f32 here.
 class CompiledModel {

@@ -179,6 +179,59 @@ def SelectLayers : Pass<"quanta-select-layers", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::quanta::QuantaDialect"];
 }
 
+def Calibrate : Pass<"quanta-calibrate", "::mlir::ModuleOp"> {
+  let summary = "run data through the model and solve its layers one after another";
+  let description = [{
+    Goes through the selected layers (`quanta.selected`) of @main in stages: layers that read the same value form one, stages
+    come in the order of their first layers. For each stage the pass compiles the ops since the stage before, runs the
+    calibration data through them, writes the second moments of the layers' inputs to files (lib/Calibrate/Moments), sets
+    `quanta.statistics` to the file on these layers, runs the nested `pipeline` on the module, and removes the attribute. While
+    it runs, other layers have no `quanta.selected`, so passes that encode all selected layers encode this stage's.
+
+    Every eighth sample is kept apart: its moments are for scoring. With `sequential` there are two streams of data, one
+    through the float model and one through the layers as encoded so far; moments are those of the second, and the products
+    of both streams (`cross`) let a solver aim at the float model's outputs. Otherwise all moments are the float model's.
+
+    Values at the cut in front of a stage are files, so each op runs once for each stream and sample, whatever the number of
+    layers; what depends on shapes and constants alone is computed anew instead. With `store` the run leaves what it has done
+    in STORE/run-FINGERPRINT, and `resume` goes on behind the last stage that was solved: a run that was killed and resumed
+    gives the same bytes as one that was not, and the number of threads makes no difference either. The fingerprint is that of
+    model, data, options and pipeline. Two processes cannot use the same run at once.
+
+    Preconditions: selected layers lie in the body of @main, which has one block; the nested pipeline changes the stage's layers
+    only (their operands and attributes). Otherwise the pass fails.
+    Cost: one run of the model (two if `sequential`) on all samples, and rows · channels² multiplications for each stage's moments
+    (three times that if `sequential`). Memory: a batch's activations, 24 · channels² bytes for a stage's layers of each kind, the
+    solver's. Disk: the values at two cuts, for all samples.
+    Errors: no data, data that does not fit or is not finite (with the number of its batch), activations that are not finite,
+    a nested pipeline that cannot be parsed.
+
+    ```mlir
+    // quanta-calibrate{data=tokens.npy samples=128 window=256 pipeline='quanta-quantize-weights{method=gptq bits=3}'}
+    %y = quanta.linear %x, %w {quanta.selected} : (tensor<?x384xf32>, tensor<1024x384xf32>) -> tensor<?x1024xf32>
+    ==> // the nested pipeline sees
+    %y = quanta.linear %x, %w {quanta.selected, quanta.statistics = "/tmp/quanta-calibrate-1f/moments-0.qmom"} : ...
+    ==>
+    %y = quanta.linear %x, %v {quanta.error_calibration = ..., ...} : (tensor<?x384xf32>, tensor<1024x384xf32, #quanta.uniform<bits = 3, ...>>) -> ...
+    ```
+  }];
+  let options = [
+    Option<"data", "data", "std::string", "", "an .npz file, a folder of them, or an .npy token stream">,
+    Option<"samples", "samples", "int64_t", "128", "at most so many; of files the first ones, of a stream windows">,
+    Option<"window", "window", "int64_t", "256", "tokens of a sample of a stream">,
+    Option<"seed", "seed", "uint64_t", "0", "of the windows' offsets">,
+    Option<"batch", "batch", "int64_t", "8", "samples that run at once, if the model leaves it open">,
+    Option<"store", "store", "std::string", "", "folder to keep the run in; empty: a temporary one">,
+    Option<"resume", "resume", "bool", "false", "go on with the run in the store, if there is one">,
+    Option<"sequential", "sequential", "bool", "true", "layers' inputs come from the layers encoded before them">,
+    Option<"threads", "threads", "unsigned", "0", "threads that run the model; 0 is one for each CPU">,
+    Option<"dryRun", "dry-run", "bool", "false", "print what would be done, with memory, disk and time, and do nothing">,
+    Option<"pipeline", "pipeline", "std::string", "", "passes that solve a stage's layers">,
+  ];
+  let dependentDialects = ["::mlir::quanta::QuantaDialect", "::mlir::func::FuncDialect", "::mlir::tensor::TensorDialect",
+                           "::mlir::arith::ArithDialect"];
+}
+
 def QuantizeWeights : Pass<"quanta-quantize-weights", "::mlir::ModuleOp"> {
   let summary = "encode the constant weights of linear layers and convolutions";
   let description = [{

@@ -1,10 +1,12 @@
 //===- MomentsTest.cpp - Moments of a layer's input -----------------------------------------------------------------------===//
-#include "quanta/Calibrate/Moments.h"
+#include "quanta/Calibrate/MomentSums.h"
 #include "llvm/ADT/SmallString.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "gtest/gtest.h"
+#include <cmath>
+#include <random>
 
 using namespace quanta;
 using namespace llvm;
@@ -67,5 +69,115 @@ TEST(Moments, RefusesDamagedFiles) {
     changed[at] = static_cast<char>(changed[at] ^ 0x40);
     EXPECT_TRUE(refuses(changed)) << at;
   }
+}
+
+std::vector<float> makeRows(int64_t rows, int64_t columns, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(static_cast<size_t>(rows * columns));
+  for (float &value : values)
+    value = normal(random);
+  return values;
+}
+
+TEST(MomentSums, AgreesWithPlainLoops) {
+  const int64_t channels = 37, blocks = 3, width = channels * blocks, each = 150, samples = 16;
+  auto rows = makeRows(samples * each, width, 1), reference = makeRows(samples * each, width, 2);
+  MomentSums sums(channels, blocks, /*cross=*/true);
+  std::vector<double> expected[3];
+  for (auto &matrix : expected)
+    matrix.resize(static_cast<size_t>(blocks * channels * channels));
+  std::vector<double> absSum(width), absMax(width);
+  for (int64_t s = 0; s < samples; ++s) {
+    bool heldOut = s % 8 == 7;
+    MatrixView x(rows.data() + s * each * width, each, width), y(reference.data() + s * each * width, each, width);
+    sums.add(x, y, heldOut);
+    for (int64_t r = 0; r < each; ++r)
+      for (int64_t b = 0; b < blocks; ++b)
+        for (int64_t i = 0; i < channels; ++i) {
+          double xi = x(r, b * channels + i), yi = y(r, b * channels + i);
+          absSum[static_cast<size_t>(b * channels + i)] += std::fabs(xi);
+          absMax[static_cast<size_t>(b * channels + i)] = std::max(absMax[static_cast<size_t>(b * channels + i)], std::fabs(xi));
+          for (int64_t j = 0; j < channels; ++j) {
+            size_t at = static_cast<size_t>((b * channels + i) * channels + j);
+            expected[heldOut][at] += xi * x(r, b * channels + j);
+            if (!heldOut)
+              expected[2][at] += yi * x(r, b * channels + j);
+          }
+        }
+  }
+  EXPECT_TRUE(sums.isFinite());
+  LayerMoments moments = sums.finish();
+  EXPECT_EQ(moments.fitRows, 14u * each);
+  EXPECT_EQ(moments.heldOutRows, 2u * each);
+  for (size_t at = 0; at < expected[0].size(); ++at) {
+    EXPECT_NEAR(moments.fit[at], expected[0][at] / (14 * each), 1e-5);
+    EXPECT_NEAR(moments.heldOut[at], expected[1][at] / (2 * each), 1e-5);
+    EXPECT_NEAR(moments.cross[at], expected[2][at] / (14 * each), 1e-5);
+  }
+  for (size_t c = 0; c < width; ++c) {
+    EXPECT_FLOAT_EQ(moments.absMax[c], static_cast<float>(absMax[c]));
+    EXPECT_FLOAT_EQ(moments.absMean[c], static_cast<float>(absSum[c] / (samples * each)));
+  }
+}
+
+TEST(MomentSums, DoesNotDependOnBatches) {
+  const int64_t channels = 40, rows = 2500;
+  auto values = makeRows(rows, channels, 3);
+  LayerMoments expected;
+  for (int64_t batch : {rows, int64_t(1), int64_t(7), int64_t(1024), int64_t(1500)}) {
+    MomentSums sums(channels, 1, true);
+    for (int64_t begin = 0; begin < rows; begin += batch)
+      sums.add({values.data() + begin * channels, std::min(batch, rows - begin), channels}, std::nullopt, false);
+    LayerMoments moments = sums.finish();
+    if (batch == rows)
+      expected = moments;
+    EXPECT_EQ(moments.fit, expected.fit) << batch;
+    EXPECT_EQ(moments.cross, expected.cross) << batch;
+    EXPECT_EQ(moments.absMean, expected.absMean) << batch;
+    // Without a reference the float model has the same rows.
+    for (size_t at = 0; at < moments.fit.size(); ++at)
+      EXPECT_NEAR(moments.cross[at], moments.fit[at], 1e-12);
+  }
+}
+
+TEST(MomentSums, NoticesWhatIsNotFinite) {
+  MomentSums sums(2, 1, false);
+  float row[] = {1, NAN};
+  sums.add({row, 1, 2}, std::nullopt, true);
+  EXPECT_FALSE(sums.isFinite());
+}
+
+TEST(LayerRows, PatchesOfAConvolution) {
+  // Two samples, two channels of 3 x 4; a window of 2 x 3, dilated downwards, strided to the right.
+  std::vector<float> values(2 * 2 * 3 * 4);
+  for (size_t i = 0; i < values.size(); ++i)
+    values[i] = static_cast<float>(i + 1);
+  Array input = Array::copyOf<float>(DType::F32, {2, 2, 3, 4}, values);
+  Window window{{2, 3}, {1, 2}, {2, 1}, {1, 1, 0, 1}};
+  std::vector<float> storage;
+  MatrixView rows = cantFail(getLayerRows(input, window, 1, 2, 2, storage));
+  ASSERT_EQ(rows.rows(), 2 * 2);
+  ASSERT_EQ(rows.columns(), 2 * 2 * 3);
+  for (int64_t y = 0; y < 2; ++y)
+    for (int64_t x = 0; x < 2; ++x)
+      for (int64_t c = 0; c < 2; ++c)
+        for (int64_t ky = 0; ky < 2; ++ky)
+          for (int64_t kx = 0; kx < 3; ++kx) {
+            int64_t iy = y + 2 * ky - 1, ix = 2 * x + kx - 1;
+            bool inside = iy >= 0 && iy < 3 && ix >= 0 && ix < 4;
+            float expected = inside ? values[static_cast<size_t>(((2 + c) * 3 + iy) * 4 + ix)] : 0;
+            EXPECT_EQ(rows(y * 2 + x, (c * 2 + ky) * 3 + kx), expected);
+          }
+}
+
+TEST(LayerRows, SamplesShareTheFirstDimension) {
+  Array input = Array::zeros(DType::F32, {6, 5, 4});
+  std::vector<float> storage;
+  MatrixView rows = cantFail(getLayerRows(input, std::nullopt, 1, 2, 3, storage));
+  EXPECT_EQ(rows.rows(), 10);
+  EXPECT_EQ(rows.columns(), 4);
+  EXPECT_EQ(rows.row(0), reinterpret_cast<const float *>(input.data()) + 40);
+  EXPECT_NE(toString(getLayerRows(input, std::nullopt, 0, 1, 4, storage).takeError()).find("set the batch to 1"), std::string::npos);
 }
 } // namespace
