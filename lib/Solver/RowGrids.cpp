@@ -264,13 +264,15 @@ RowGrids toRowGrids(const UniformResult &result) {
   grids.shared = result.options.group < 0;
   grids.codes = result.codes;
   grids.parameters.clear();
-  for (int64_t i = 0; i < result.scaleRows * result.groups; ++i)
+  for (int64_t i = 0; i < result.scaleRows * result.groups; ++i) {
     grids.parameters.push_back(getGrid(result, i));
+    grids.parameters.back().needsF32Scale = result.needsF32Scale;
+  }
   return grids;
 }
 
 UniformResult toUniform(const RowGrids &grids, int64_t group) {
-  UniformOptions options = grids.formats.front();
+  UniformOptions options = grids.formats.empty() ? UniformOptions() : grids.formats.front();
   options.group = group;
   UniformResult result = makeUniformResult(grids.rows, grids.columns, options);
   result.codes = grids.codes;
