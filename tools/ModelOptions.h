@@ -41,6 +41,10 @@ public:
   // Passed on to quantc when the model has to be compiled first.
   llvm::cl::opt<std::string> recipe{"recipe", llvm::cl::desc("quantc's option, for a model that is compiled first"), in()};
   llvm::cl::opt<std::string> calib{"calib", llvm::cl::desc("the same"), in()};
+  llvm::cl::opt<std::string> calibSamples{"calib-samples", llvm::cl::desc("the same"), in()};
+  llvm::cl::opt<std::string> seed{"seed", llvm::cl::desc("the same"), in()};
+  llvm::cl::opt<std::string> store{"store", llvm::cl::desc("the same"), in()};
+  llvm::cl::opt<bool> resume{"resume", llvm::cl::desc("the same"), in()};
   llvm::cl::opt<std::string> keep{"keep", llvm::cl::desc("the same"), in()};
   llvm::cl::list<std::string> dims{"dim", llvm::cl::desc("the same; NAME=VALUE, may be repeated"), in()};
 
@@ -64,6 +68,11 @@ public:
     };
     pass("--recipe", recipe);
     pass("--calib", calib);
+    pass("--calib-samples", calibSamples);
+    pass("--seed", seed);
+    pass("--store", store);
+    if (resume)
+      options.compileFlags.push_back("--resume");
     pass("--keep", keep);
     for (const std::string &dim : dims)
       pass("--dim", dim);

@@ -39,7 +39,7 @@ QUANTA_C_EXPORT void quantaCompileOptionsDestroy(QuantaCompileOptions *options);
 
 /* Sets an option of quantc by its name, given as on the command line:
  *   input, output, emit, name, recipe, pass-pipeline, keep, mtriple, mcpu (joined by commas), O, threads, weights,
- *   compile-to, compile-from, report
+ *   compile-to, compile-from, report, calib, calib-samples, window, seed, store, resume (true or false)
  * Returns null, or what is wrong with the name or the value, valid until the thread's next call. */
 QUANTA_C_EXPORT const char *quantaCompileOptionsSet(QuantaCompileOptions *options, const char *name, const char *value);
 

@@ -46,12 +46,37 @@ static const char *setPhase(std::optional<Phase> &phase, StringRef name, StringR
   return phase ? nullptr : refuse(name + ": unknown phase '" + value + "'; there are:\n" + StringRef(describePhases()).rtrim());
 }
 
+/// Options about calibration data; false: it is none of them.
+static bool setCalibration(CalibrationArguments &options, StringRef name, StringRef value, const char *&problem) {
+  problem = nullptr;
+  auto number = [&](auto &to) { problem = value.getAsInteger(10, to) ? refuse(name + " must be a number, got '" + value + "'") : nullptr; };
+  if (name == "calib")
+    options.data = value.str();
+  else if (name == "store")
+    options.store = value.str();
+  else if (name == "calib-samples")
+    number(options.samples);
+  else if (name == "window")
+    number(options.window);
+  else if (name == "seed")
+    number(options.seed);
+  else if (name == "resume" && (value == "true" || value == "false"))
+    options.resume = value == "true";
+  else if (name == "resume")
+    problem = refuse("resume must be true or false, got '" + value + "'");
+  else
+    return false;
+  return true;
+}
+
 static const char *set(CompileOptions &options, StringRef name, StringRef value) {
   for (const StringOption &option : stringOptions)
     if (option.name == name) {
       options.*option.member = value.str();
       return nullptr;
     }
+  if (const char *problem; setCalibration(options.calibration, name, value, problem))
+    return problem;
   if (name == "mcpu") {
     options.cpus.clear();
     for (StringRef cpu : llvm::split(value, ','))

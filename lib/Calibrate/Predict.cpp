@@ -37,7 +37,10 @@ std::string describeBytes(double bytes) {
 }
 
 struct Totals {
-  double cutBytes = 0, momentBytes = 0, rowProducts = 0; ///< largest cut of a batch; largest stage; of a batch
+  double cutBytes = 0;    ///< of a batch, at the largest two neighbouring cuts
+  double momentBytes = 0; ///< of the largest stage
+  double rowProducts = 0; ///< of a batch
+  std::optional<LayerShape> largest;
 };
 
 /// Layers of a stage, a line each; adds what they take.
@@ -52,6 +55,8 @@ llvm::Error describeStage(const StageGraph &graph, ArrayRef<int64_t> numbers, co
     if (llvm::is_contained(shapes, shape))
       continue;
     shapes.push_back(shape);
+    if (!totals.largest || totals.largest->getMomentBytes(sequential) < shape.getMomentBytes(sequential))
+      totals.largest = shape;
     bytes += static_cast<double>(shape.getMomentBytes(sequential));
     if (!input)
       continue;
@@ -134,7 +139,7 @@ llvm::Error mlir::quanta::predict(ModuleOp module, const CalibratorOptions &opti
       return error;
   }
   double streams = options.sequential ? 2 : 1, count = static_cast<double>(batches);
-  double rate = measureMoments(LayerShape(graph->getLayer(stages->back().front())));
+  double rate = measureMoments(*totals.largest);
   double momentSeconds = totals.rowProducts * count * (options.sequential ? 3 : 1) / rate;
   // Each part of the model is compiled by itself; the middle one stands for all.
   auto part = graph->extract(stages->size() / 2, /*keepOutputs=*/true);

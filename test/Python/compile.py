@@ -49,6 +49,14 @@ class Compile(unittest.TestCase):
         self.assertEqual(json.loads(report.read_text())["layers"], model.report["layers"])
         self.assertTrue(8 < model.report["bits_per_weight"] < 9)
 
+    def test_calibration(self):
+        data = FOLDER / "calibration.npz"
+        np.savez(data, image=IMAGES)
+        passes = "quanta-select-layers,quanta-calibrate{data=%s pipeline='quanta-quantize-weights{bits=8}'}" % data
+        self.check(quanta.compile(MODEL, pass_pipeline=passes), 0.05)
+        with self.assertRaisesRegex(quanta.CompileError, "give --store"):
+            quanta.compile(MODEL, recipe="rtn", calib=data, calib_samples=8, seed=1, resume=True)
+
     def test_proto_and_fixed_dimension(self):
         model = quanta.compile(InMemory(), dims={"batch": 32}, opt_level=1)
         self.assertEqual(model.inputs[0].shape, (32, 1, 8, 8))

@@ -114,6 +114,12 @@ def compile(
     opt_level: int = 3,
     pass_pipeline: str | None = None,
     weights: Literal["auto", "large", "file"] = "auto",
+    calib: FilePath | None = None,
+    calib_samples: int = 128,
+    window: int = 256,
+    seed: int = 0,
+    store: FilePath | None = None,
+    resume: bool = False,
     jobs: int = 0,
     threads: int = 0,
 ) -> CompiledModel:
@@ -134,6 +140,12 @@ def compile(
         opt_level: 0 to 3.
         pass_pipeline: MLIR passes to run after the recipe.
         weights: Where the weights lie: in the object, or in a file OUTPUT.weights.
+        calib: Data for recipes that look at it: an .npz file, a folder of them, or an .npy token stream.
+        calib_samples: Calibrate with at most so many samples.
+        window: Tokens of a sample of a token stream.
+        seed: Of the samples that are drawn from a token stream.
+        store: Folder that keeps what calibration has done.
+        resume: Go on with the calibration in `store` that was cut off.
         jobs: Threads of the compiler; 0: one for each CPU.
         threads: Threads of the compiled model; 0: one for each CPU.
 
@@ -166,6 +178,12 @@ def compile(
             "O": str(opt_level),
             "pass-pipeline": pass_pipeline,
             "weights": weights,
+            "calib": None if calib is None else os.fspath(calib),
+            "calib-samples": str(calib_samples),
+            "window": str(window),
+            "seed": str(seed),
+            "store": None if store is None else os.fspath(store),
+            "resume": "true" if resume else "false",
             "threads": str(jobs),
         }
         given = {key: value for key, value in options.items() if value is not None}
