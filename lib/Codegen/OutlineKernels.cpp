@@ -6,7 +6,7 @@
 //===--------------------------------------------------------------------------------------------------------------------===//
 #include "quanta/Codegen/Codegen.h"
 #include "quanta/Codegen/KernelBuilder.h"
-#include "quanta/Dialect/IR/Quanta.h"
+#include "quanta/Dialect/IR/Packing.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/AsmState.h"
@@ -40,16 +40,20 @@ public:
     return attr;
   }
 
-  /// Address of one array: `type` is its stored form, `layout` how emission packs it.
-  Value store(OpBuilder &b, Location loc, StringRef hint, Attribute value, MemRefType type, Attribute layout, StringRef component) {
+  /// Address of one array: `type` is its stored form, `layout` how emission packs it: as `component` of a value of this
+  /// `shape`.
+  Value store(OpBuilder &b, Location loc, StringRef hint, Attribute value, MemRefType type, Attribute layout, StringRef component,
+              ArrayRef<int64_t> shape) {
     Builder attrs(module.getContext());
     Attribute key = attrs.getArrayAttr({value, TypeAttr::get(type), layout ? layout : attrs.getUnitAttr(), attrs.getStringAttr(component)});
     WeightsOp &op = stored[key];
     if (!op) {
       OpBuilder atStart = OpBuilder::atBlockEnd(module.getBody());
       op = WeightsOp::create(atStart, loc, attrs.getStringAttr(hint), TypeAttr::get(type), value, layout);
-      if (!component.empty())
+      if (layout) {
         op->setAttr("component", attrs.getStringAttr(component));
+        op->setAttr("shape", attrs.getDenseI64ArrayAttr(shape));
+      }
       symbols.insert(op);
     }
     return WeightOp::create(b, loc, type, FlatSymbolRefAttr::get(op.getSymNameAttr()));
@@ -69,10 +73,29 @@ public:
     Builder attrs(user->getContext());
     result.config.set("encoding", packed);
     result.config.set("shape", attrs.getDenseI64ArrayAttr(type.getShape()));
-    for (const Component &component : packed.getComponents(type.getShape()))
+    for (PackedComponent &component : packed.getPackedComponents(type.getShape())) {
+      if (component.kind == PackedComponent::Kind::Entries && failed(countEntries(user, value, type.getShape(), component)))
+        return failure();
       result.addresses.push_back(store(b, weight.getLoc(), nameOf(weight, component.name), value,
-                                       MemRefType::get(component.shape, component.elementType), packed, component.name));
+                                       MemRefType::get(component.shape, component.elementType), packed, component.name,
+                                       type.getShape()));
+    }
     return result;
+  }
+
+  /// How many entries there are depends on the mask.
+  static LogicalResult countEntries(Operation *user, Attribute value, ArrayRef<int64_t> shape, PackedComponent &entries) {
+    SmallVector<char> storage;
+    auto mask = getRawData(cast<DictionaryAttr>(value).get(entries.mask), storage);
+    auto [rows, columns] = getMatrixShape(shape);
+    if (!mask || static_cast<int64_t>(mask->size()) != rows * columns)
+      return user->emitOpError() << "expected a mask of " << rows << " x " << columns << " bytes in its weight";
+    auto offsets = ::quanta::getSparseOffsets(reinterpret_cast<const uint8_t *>(mask->data()),
+                                              {rows, columns, entries.blockColumns});
+    if (!offsets)
+      return user->emitOpError() << "its weight has 2^31 or more entries in its lists of high weights";
+    entries.shape[0] = offsets->back();
+    return success();
   }
 
   static std::string nameOf(Value weight, StringRef component) {
@@ -365,7 +388,7 @@ private:
     } else {
       config.set("shape", b.getDenseI64ArrayAttr(tableType.getShape()));
       addresses.push_back(weights.store(b, op.getTable().getLoc(), WeightStore::nameOf(op.getTable(), ""), constant,
-                                        MemRefType::get(tableType.getShape(), tableType.getElementType()), {}, ""));
+                                        MemRefType::get(tableType.getShape(), tableType.getElementType()), {}, "", {}));
     }
     if (std::string node = getNodeName(op.getLoc()); !node.empty())
       config.set("node", b.getStringAttr(node));

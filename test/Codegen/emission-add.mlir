@@ -76,9 +76,9 @@ module attributes {quanta.model = {name = "", recipe = "rtn",
     layout #quanta.packed<rows = 2>
   quanta.weights @b memref<8xf32> = dense<1.0> : tensor<8xf32>
   quanta.weights @codes memref<64xi8> = {codes = dense<5> : tensor<1x8xi8>, scales = dense<0.5> : tensor<1x1xf16>}
-    layout #quanta.packed<base = #quanta.uniform<bits = 4>, rows = 16> {component = "codes"}
+    layout #quanta.packed<base = #quanta.uniform<bits = 4>, rows = 16> {component = "codes", shape = array<i64: 1, 8>}
   quanta.weights @scales memref<1x1x16xf16> = {codes = dense<5> : tensor<1x8xi8>, scales = dense<0.5> : tensor<1x1xf16>}
-    layout #quanta.packed<base = #quanta.uniform<bits = 4>, rows = 16> {component = "scales"}
+    layout #quanta.packed<base = #quanta.uniform<bits = 4>, rows = 16> {component = "scales", shape = array<i64: 1, 8>}
 
   llvm.func @quanta_rt_weights(!llvm.ptr) -> !llvm.ptr
   llvm.func @quanta_rt_input(!llvm.ptr, i32) -> !llvm.ptr

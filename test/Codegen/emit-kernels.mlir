@@ -33,7 +33,7 @@ func.func @shared(%x: memref<?x16xf32>, %w: memref<1x16x16xf32>, %y: memref<?x16
 // Codes are unpacked a chunk at a time into a buffer on the stack, never into memory of the weight's size.
 // CHECK-LABEL: func @encoded
 // CHECK: func private @kernel_linear
-// CHECK: memref.alloca() {{.*}} : memref<2x544x16xf32>
+// CHECK: memref.alloca() {{.*}} : memref<2x545x16xf32>
 // CHECK: arith.shrui
 // CHECK: arith.andi
 // CHECK: math.fma

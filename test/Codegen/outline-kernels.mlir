@@ -11,7 +11,7 @@
 // CHECK: quanta.kernel "linear" ins(%[[X]], %{{.*}} : tensor<?x96xf32>, tensor<40xf32>) weights(%[[CODES]], %[[SCALES]], %[[ZEROS]]
 // CHECK-SAME: {encoding = #{{.*}}, shape = array<i64: 40, 96>} -> tensor<?x40xf32>
 // CHECK: tensor.expand_shape
-// CHECK: quanta.weights @w.codes memref<3x12x16xi32> = {{.*}} {component = "codes"}
+// CHECK: quanta.weights @w.codes memref<3x12x16xi32> = {{.*}} {component = "codes", shape = array<i64: 40, 96>}
 func.func @encoded_linear(%x: tensor<?x?x96xf32>, %b: tensor<40xf32>) -> tensor<?x?x40xf32> {
   %w = quanta.constant {codes = dense<1> : tensor<40x96xi8>, scales = dense<1.0> : tensor<40x3xf16>, zeros = dense<8> : tensor<40x3xi8>} : tensor<40x96xf32, #u4>
   %y = quanta.linear %x, %w bias %b : (tensor<?x?x96xf32>, tensor<40x96xf32, #u4>, tensor<40xf32>) -> tensor<?x?x40xf32>

@@ -5,10 +5,11 @@
 //
 //===----------------------------------------------------------------------------------------------------------------------===//
 #include "quanta/Codegen/ObjectWriter.h"
-#include "quanta/Format/TileLayout.h"
+#include "quanta/Dialect/IR/Packing.h"
 #include "quanta/Support/Error.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "llvm/BinaryFormat/ELF.h"
+#include "llvm/Support/EndianStream.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Parallel.h"
 #include "llvm/Support/raw_ostream.h"
@@ -198,20 +199,128 @@ static llvm::Error writeTransposed(WeightsOp op, Elements source, int64_t rows, 
   return llvm::Error::success();
 }
 
-static llvm::Error writeCodes(WeightsOp op, UniformAttr encoding, Elements codes, raw_ostream &os) {
-  expandSplat(codes);
-  if (codes.bytes != 1)
-    return invalid(op, "expected codes of one byte");
-  auto shape = format::TileShape::get({codes.rows, codes.columns, encoding.getBits(), encoding.getGroup()});
-  if (!shape)
-    return invalid(op, "has a size that cannot be packed");
-  auto *data = reinterpret_cast<const uint8_t *>(codes.data.data());
-  writeTiles(shape->tiles, shape->tileBytes, os, [&](int64_t tile, char *out) {
-    format::packUniformTile(data, *shape, tile, reinterpret_cast<uint8_t *>(out));
-  });
-  expectNoMoreReads(codes.data.begin(), codes.data.end());
-  return llvm::Error::success();
-}
+namespace {
+/// Packs one array of an encoded weight from its logical components.
+class ComponentWriter {
+public:
+  ComponentWriter(WeightsOp op, DictionaryAttr components, raw_ostream &os) : op(op), components(components), os(os) {}
+
+  llvm::Error write(const PackedComponent &component, int64_t rows, int64_t columns) {
+    switch (component.kind) {
+    case PackedComponent::Kind::Tiles:
+      return writeTiled(component, rows);
+    case PackedComponent::Kind::Codes:
+      return writeCodes(component);
+    case PackedComponent::Kind::Order:
+      return writeOrder(component, columns);
+    case PackedComponent::Kind::Offsets:
+    case PackedComponent::Kind::Entries:
+      return writeSparse(component, {rows, columns, component.blockColumns});
+    }
+    llvm_unreachable("covered switch");
+  }
+
+private:
+  /// A component with its splat expanded; it must have this many elements of this many bytes.
+  llvm::Expected<Elements> load(StringRef name, int64_t count, unsigned bytes) {
+    auto elements = getElements(op, components.get(name));
+    if (!elements)
+      return elements.takeError();
+    if (elements->count != count || elements->bytes != bytes)
+      return invalid(op, "expected " + Twine(count) + " elements of " + Twine(bytes) + " bytes in component '" + name +
+                             "' but got " + Twine(elements->count) + " of " + Twine(elements->bytes));
+    expandSplat(*elements);
+    return elements;
+  }
+  static const uint8_t *bytesOf(const Elements &elements) { return reinterpret_cast<const uint8_t *>(elements.data.data()); }
+
+  llvm::Error checkMask(const Elements &mask, int64_t count) {
+    int64_t ones = llvm::count_if(mask.data, [](char bit) { return bit != 0; });
+    if (ones != count)
+      return invalid(op, "its mask has " + Twine(ones) + " ones, but its encoding says " + Twine(count));
+    return llvm::Error::success();
+  }
+
+  llvm::Error writeTiled(const PackedComponent &component, int64_t rows) {
+    auto elements = getElements(op, components.get(component.source));
+    if (!elements)
+      return elements.takeError();
+    if (elements->columns != component.shape[1])
+      return invalid(op, "expected " + Twine(component.shape[1]) + " columns in component '" + component.source + "' but got " +
+                             Twine(elements->columns));
+    return writeTransposed(op, std::move(*elements), rows, format::kTileRows, os);
+  }
+
+  llvm::Error writeCodes(const PackedComponent &component) {
+    auto shape = getTileShape(component.spec);
+    if (!shape)
+      return invalid(op, "has a size that cannot be packed");
+    int64_t count = shape->rows * shape->columns;
+    auto codes = load(component.source, count, 1);
+    if (!codes)
+      return codes.takeError();
+    if (!component.mask.empty()) {
+      auto mask = load(component.mask, count, 1);
+      if (!mask)
+        return mask.takeError();
+      std::vector<char> kept(codes->data.begin(), codes->data.end());
+      for (int64_t i = 0; i < count; ++i)
+        if (mask->data[i])
+          kept[i] = 0;
+      codes->expanded = std::move(kept);
+      codes->data = codes->expanded;
+    }
+    if (shape->levels && llvm::any_of(codes->data, [&](char code) { return uint8_t(code) >= shape->levels; }))
+      return invalid(op, "has codes of " + Twine(shape->levels) + " or more in component '" + component.source + "'");
+    writeTiles(shape->tiles, shape->tileBytes, os, [&](int64_t tile, char *out) {
+      format::packUniformTile(bytesOf(*codes), *shape, tile, reinterpret_cast<uint8_t *>(out));
+    });
+    expectNoMoreReads(codes->data.begin(), codes->data.end());
+    return llvm::Error::success();
+  }
+
+  llvm::Error writeOrder(const PackedComponent &component, int64_t columns) {
+    auto mask = load(component.mask, columns, 1);
+    if (!mask)
+      return mask.takeError();
+    if (llvm::Error error = checkMask(*mask, component.count))
+      return error;
+    for (bool high : {true, false})
+      for (int64_t column = 0; column < columns; ++column)
+        if ((mask->data[column] != 0) == high)
+          llvm::support::endian::write<int32_t>(os, column, llvm::endianness::little);
+    return llvm::Error::success();
+  }
+
+  llvm::Error writeSparse(const PackedComponent &component, const format::SparseShape &shape) {
+    auto mask = load(component.mask, shape.rows * shape.columns, 1);
+    auto codes = load(component.source, shape.rows * shape.columns, 1);
+    if (!mask || !codes)
+      return llvm::joinErrors(mask.takeError(), codes.takeError());
+    if (llvm::Error error = checkMask(*mask, component.count))
+      return error;
+    if (component.kind == PackedComponent::Kind::Offsets) {
+      auto offsets = format::getSparseOffsets(bytesOf(*mask), shape);
+      if (!offsets)
+        return invalid(op, "has 2^31 or more entries");
+      for (int32_t offset : *offsets)
+        llvm::support::endian::write(os, offset, llvm::endianness::little);
+      return llvm::Error::success();
+    }
+    std::vector<uint16_t> words;
+    for (int64_t tile = 0; tile < shape.getTiles(); ++tile) {
+      format::packSparseTile(bytesOf(*mask), bytesOf(*codes), shape, tile, words);
+      for (uint16_t word : words)
+        llvm::support::endian::write(os, word, llvm::endianness::little);
+    }
+    return llvm::Error::success();
+  }
+
+  WeightsOp op;
+  DictionaryAttr components;
+  raw_ostream &os;
+};
+} // namespace
 
 static llvm::Error writeWeight(WeightsOp op, raw_ostream &os) {
   Attribute layout = op.getLayoutAttr();
@@ -230,19 +339,17 @@ static llvm::Error writeWeight(WeightsOp op, raw_ostream &os) {
 
   auto components = dyn_cast<DictionaryAttr>(op.getValue());
   auto name = op->getAttrOfType<StringAttr>("component");
-  auto uniform = dyn_cast<UniformAttr>(Attribute(packed.getBase()));
-  if (!components || !name || !uniform || packed.getRows() != format::kTileRows)
-    return invalid(op, "expected components, the name of one, and a uniform encoding in tiles of " +
+  auto shape = op->getAttrOfType<DenseI64ArrayAttr>("shape");
+  auto type = shape ? RankedTensorType::get(shape.asArrayRef(), Float32Type::get(op.getContext())) : RankedTensorType();
+  if (!components || !name || !shape || !type.hasStaticShape() ||
+      failed(packed.verifyEncoding(type.getShape(), type.getElementType(), [&] { return op->emitError(); })))
+    return invalid(op, "expected components, the name of one, and a shape that the layout can encode in tiles of " +
                            Twine(format::kTileRows) + " rows");
-  auto codes = getElements(op, components.get("codes"));
-  if (!codes)
-    return codes.takeError();
-  if (name == "codes")
-    return writeCodes(op, uniform, std::move(*codes), os);
-  auto elements = getElements(op, components.get(name));
-  if (!elements)
-    return elements.takeError();
-  return writeTransposed(op, std::move(*elements), codes->rows, packed.getRows(), os);
+  auto [rows, columns] = getMatrixShape(type.getShape());
+  for (const PackedComponent &component : packed.getPackedComponents(type.getShape()))
+    if (component.name == name.getValue())
+      return ComponentWriter(op, components, os).write(component, rows, columns);
+  return invalid(op, "its layout has no component '" + name.getValue() + "'");
 }
 
 llvm::Error mlir::quanta::writeWeights(ModuleOp module, raw_ostream &os) {

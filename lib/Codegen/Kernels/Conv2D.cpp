@@ -127,6 +127,11 @@ void ConvEmitter::collect(const PixelTile &tile, Value masks, Value panel, Value
     Value channel = b.add(plane, b.mul(b.div(begin, window), image));
     b.loop(b.index(0), count, 1, ValueRange{channel, b.rem(begin, window)}, [&](Value k, ValueRange carried) {
       Value base = carried[0], t = carried[1];
+      if (weight.isReordered()) {
+        Value column = weight.column(b, b.add(begin, k));
+        base = b.add(plane, b.mul(b.div(column, window), image));
+        t = b.rem(column, window);
+      }
       Value origin = b.add(base, b.load(shifts, {t})), result = zero;
       if (gather)
         result = vector::GatherOp::create(b, b.f32Tile(), input, ValueRange{origin}, tile.offset, loadMask(masks, {slot, t, b.index(segments)}), zero);
@@ -182,7 +187,7 @@ void ConvEmitter::emit() {
 
     b.loop(firstGroup, b.min(b.index(groups), b.add(firstGroup, kGroupBlock)), 1, [&](Value group) {
       Value plane = b.mul(b.add(b.mul(n, b.dim(x, 1)), b.mul(group, channelsPerGroup)), image);
-      emitChunks(b, b.index(weight.columns()), weight.chunk(), [&](Value begin, Value count, Value first) {
+      weight.forChunks(b, [&](Value begin, Value count, Value first) {
         for (auto [c, tile] : llvm::enumerate(tiles))
           collect(tile, masks, panel, b.index(c), plane, begin, count);
 
@@ -195,7 +200,7 @@ void ConvEmitter::emit() {
           tile.b = [&](Value k, int64_t c) {
             if (!isPointwise())
               return b.loadTile(panel, {b.index(c), k, b.index(0)});
-            Value at = b.add(b.add(plane, b.mul(b.add(begin, k), image)), b.add(pixel, c * kLanes));
+            Value at = b.add(b.add(plane, b.mul(weight.column(b, b.add(begin, k)), image)), b.add(pixel, c * kLanes));
             return alwaysFull ? b.loadTile(input, {at}) : b.loadMasked(input, {at}, exists[c], b.tileOf(0.0f));
           };
           tile.initial = [&](Value row, int64_t) { return bias ? b.splat(b.load(bias, {row})) : b.tileOf(0.0f); };

@@ -105,20 +105,70 @@ void mlir::quanta::emitChunks(KernelBuilder &b, Value total, int64_t chunk, func
 }
 
 WeightTiles::WeightTiles(PackedAttr encoding, ArrayRef<int64_t> shape, ValueRange components)
-    : encoding(encoding), shape(shape), matrix(getMatrixShape(shape)), components(components) {}
+    : encoding(encoding), shape(shape), matrix(getMatrixShape(shape)), components(components) {
+  if (isEncoded())
+    order = cast<DecodeInterface>(Attribute(encoding.getBase())).getOrder(components);
+}
+
+SmallVector<WeightTiles::Segment> WeightTiles::getSegments() const {
+  SmallVector<std::pair<int64_t, int64_t>> parts{{columns(), 8}};
+  if (isEncoded())
+    parts = cast<DecodeInterface>(Attribute(encoding.getBase())).getSegments(shape);
+  SmallVector<Segment> segments;
+  for (auto [columns, step] : parts) {
+    if (columns == 0)
+      continue;
+    // Equal chunks: a short last one would reload and store every sum for little work.
+    int64_t steps = llvm::divideCeil(columns, step), perChunk = std::max<int64_t>(1, kChunk / step);
+    int64_t stepsOfChunk = llvm::divideCeil(steps, llvm::divideCeil(steps, perChunk));
+    segments.push_back({columns, stepsOfChunk * step});
+  }
+  return segments;
+}
 
 int64_t WeightTiles::chunk() const {
-  // Equal chunks: a short last one would reload and store every sum for little work.
-  int64_t step = isEncoded() ? cast<DecodeInterface>(Attribute(encoding.getBase())).getColumnStep(shape) : 8;
-  int64_t steps = llvm::divideCeil(columns(), step), perChunk = std::max<int64_t>(1, kChunk / step);
-  return llvm::divideCeil(steps, llvm::divideCeil(steps, perChunk)) * step;
+  int64_t most = 0;
+  for (const Segment &segment : getSegments())
+    most = std::max(most, segment.chunk);
+  return most;
+}
+
+void WeightTiles::forChunks(KernelBuilder &b, function_ref<void(Value, Value, Value)> body) const {
+  SmallVector<Segment> segments = getSegments();
+  if (segments.size() <= 1)
+    return emitChunks(b, b.index(columns()), chunk(), body);
+  int64_t total = 0;
+  for (const Segment &segment : segments)
+    total += llvm::divideCeil(segment.columns, segment.chunk);
+  // One loop over the chunks of all segments, so that the body is emitted once.
+  b.loop(b.index(0), b.index(total), 1, [&](Value index) {
+    Value begin, end;
+    int64_t firstChunk = 0, firstColumn = 0;
+    for (const Segment &segment : segments) {
+      Value at = b.add(b.mul(b.sub(index, b.index(firstChunk)), segment.chunk), firstColumn);
+      Value stop = b.min(b.add(at, segment.chunk), b.index(firstColumn + segment.columns));
+      if (firstChunk) {
+        Value here = arith::CmpIOp::create(b, arith::CmpIPredicate::sge, index, b.index(firstChunk));
+        at = arith::SelectOp::create(b, here, at, begin);
+        stop = arith::SelectOp::create(b, here, stop, end);
+      }
+      begin = at, end = stop;
+      firstChunk += llvm::divideCeil(segment.columns, segment.chunk);
+      firstColumn += segment.columns;
+    }
+    body(begin, b.sub(end, begin), Value(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, index, b.index(0))));
+  });
+}
+
+Value WeightTiles::column(KernelBuilder &b, Value stored) const {
+  return order ? Value(arith::IndexCastOp::create(b, b.getIndexType(), b.load(order, {stored}))) : stored;
 }
 
 Value WeightTiles::scratch(KernelBuilder &b, int64_t count) const {
   if (!isEncoded())
     return Value();
-  // Decoding writes whole blocks, up to 32 columns past the chunk.
-  int64_t length = std::min(chunk(), columns()) + 32;
+  // Decoding writes whole blocks, up to 32 columns past the chunk, and what no weight needs to one more.
+  int64_t length = std::min(chunk(), columns()) + 33;
   return b.scratch({count, length, kLanes}, b.getF32Type());
 }
 

@@ -46,22 +46,35 @@ public:
   int64_t columns() const { return matrix.second; }
   int64_t tiles() const { return llvm::divideCeil(matrix.first, kLanes); }
   bool isEncoded() const { return encoding.getBase() != nullptr; }
-  /// Chunk length near kChunk at which decoding may begin.
+  /// The most columns of a chunk, near kChunk.
   int64_t chunk() const;
+  /// Runs `body(begin, count, first)` for all chunks of stored columns at whose starts decoding may begin, as emitChunks.
+  void forChunks(KernelBuilder &b, function_ref<void(Value, Value, Value)> body) const;
+  /// Whether the stored columns have another order than the logical ones.
+  bool isReordered() const { return order != nullptr; }
+  /// The logical column that is stored as column `stored`.
+  Value column(KernelBuilder &b, Value stored) const;
   /// Room for `count` decoded tiles of one chunk (null if plain floats).
   Value scratch(KernelBuilder &b, int64_t count) const;
   /// Decodes one tile's chunk into scratch slot `slot`.
   void decode(KernelBuilder &b, Value tile, Value begin, Value end, Value scratch, int64_t slot) const;
-  /// 16 rows of column begin + k.
+  /// 16 rows of stored column begin + k.
   Value loadColumn(KernelBuilder &b, Value tile, Value begin, Value k, Value scratch, int64_t slot) const;
   /// One element.
   Value loadElement(KernelBuilder &b, Value tile, Value begin, Value k, Value lane, Value scratch, int64_t slot) const;
 
 private:
+  /// Columns that follow each other, and the length of their chunks.
+  struct Segment {
+    int64_t columns, chunk;
+  };
+  SmallVector<Segment> getSegments() const;
+
   PackedAttr encoding;
   SmallVector<int64_t> shape;
   std::pair<int64_t, int64_t> matrix;
   SmallVector<Value> components;
+  Value order;
 };
 
 } // namespace mlir::quanta

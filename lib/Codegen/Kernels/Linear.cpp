@@ -24,11 +24,11 @@ void mlir::quanta::emitLinear(KernelBuilder &b, const KernelArgs &args) {
                                : b.tileOf(0.0f));
     }
     Value scratch = weight.scratch(b, b.registers.tiles);
-    emitChunks(b, b.index(weight.columns()), weight.chunk(), [&](Value begin, Value count, Value first) {
+    weight.forChunks(b, [&](Value begin, Value count, Value first) {
       for (int64_t c = 0; c < b.registers.tiles; ++c)
         weight.decode(b, tiles[c], begin, b.add(begin, count), scratch, c);
       GemmTile tile;
-      tile.a = [&](Value row, Value k) { return b.load(x, {row, b.add(begin, k)}); };
+      tile.a = [&](Value row, Value k) { return b.load(x, {row, weight.column(b, b.add(begin, k))}); };
       tile.b = [&](Value k, int64_t c) { return weight.loadColumn(b, tiles[c], begin, k, scratch, c); };
       tile.initial = [&](Value, int64_t c) { return biasTiles[c]; };
       tile.c = [&](Value row, int64_t c) { return SmallVector<Value>{row, b.add(column, c * kLanes)}; };

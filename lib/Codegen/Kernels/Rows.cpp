@@ -184,10 +184,10 @@ void mlir::quanta::emitEmbedding(KernelBuilder &b, const KernelArgs &args) {
   forRows(b, count, columns, [&](Value i) {
     Value row = rowOf(i), tile = b.div(row, kLanes), lane = b.rem(row, kLanes);
     Value scratch = table.scratch(b, 1);
-    emitChunks(b, b.index(table.columns()), table.chunk(), [&](Value begin, Value length, Value) {
+    table.forChunks(b, [&](Value begin, Value length, Value) {
       table.decode(b, tile, begin, b.add(begin, length), scratch, 0);
       b.loop(b.index(0), length, 1, [&](Value k) {
-        memref::StoreOp::create(b, table.loadElement(b, tile, begin, k, lane, scratch, 0), y, ValueRange{i, b.add(begin, k)});
+        memref::StoreOp::create(b, table.loadElement(b, tile, begin, k, lane, scratch, 0), y, ValueRange{i, table.column(b, b.add(begin, k))});
       });
     });
   });

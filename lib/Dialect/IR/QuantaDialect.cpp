@@ -2,6 +2,7 @@
 #include "quanta/Dialect/IR/Quanta.h"
 #include "quanta/Format/TileLayout.h"
 #include "mlir/IR/DialectImplementation.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/Location.h"
 #include "mlir/IR/OpImplementation.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -94,6 +95,23 @@ std::pair<int64_t, int64_t> mlir::quanta::getMatrixShape(ArrayRef<int64_t> shape
   for (int64_t size : shape.drop_front())
     columns = ShapedType::isDynamic(size) || ShapedType::isDynamic(columns) ? ShapedType::kDynamic : columns * size;
   return {shape[0], columns};
+}
+
+std::optional<ArrayRef<char>> mlir::quanta::getRawData(Attribute attr, SmallVectorImpl<char> &storage) {
+  if (auto resource = dyn_cast_or_null<DenseResourceElementsAttr>(attr)) {
+    AsmResourceBlob *blob = resource.getRawHandle().getBlob();
+    return blob ? std::optional(blob->getData()) : std::nullopt;
+  }
+  auto dense = dyn_cast_or_null<DenseElementsAttr>(attr);
+  if (!dense || dense.getElementType().getIntOrFloatBitWidth() % 8)
+    return std::nullopt;
+  ArrayRef<char> data = dense.getRawData();
+  if (!dense.isSplat())
+    return data;
+  storage.clear();
+  for (int64_t i = 0; i < dense.getNumElements(); ++i)
+    storage.append(data.begin(), data.end());
+  return ArrayRef<char>(storage);
 }
 
 EncodingAttrInterface mlir::quanta::getEncoding(Type type) {

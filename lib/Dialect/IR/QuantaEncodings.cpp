@@ -1,7 +1,5 @@
 //===- QuantaEncodings.cpp - What each encoding stores ---------------------------------------------------------------------===//
-#include "quanta/Dialect/IR/Quanta.h"
-#include "quanta/Format/SparseLayout.h"
-#include "quanta/Format/TileLayout.h"
+#include "quanta/Dialect/IR/Packing.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -31,20 +29,72 @@ static int64_t countGroups(int64_t columns, int64_t group) {
   return ShapedType::isDynamic(columns) ? columns : llvm::divideCeil(columns, group);
 }
 
+std::optional<CodeSpec> mlir::quanta::getCodeSpec(Attribute encoding, ArrayRef<int64_t> shape) {
+  auto [rows, columns] = getMatrixShape(shape);
+  if (auto planes = dyn_cast<PlanesAttr>(encoding))
+    return CodeSpec{rows, columns, planes.getCount(), planes.getGroup(), 0};
+  if (auto uniform = dyn_cast<UniformAttr>(encoding))
+    return CodeSpec{rows, columns, uniform.getBits(), uniform.getGroup(), uniform.getLevels()};
+  return std::nullopt;
+}
+
+int64_t mlir::quanta::getLeafStep(const CodeSpec &spec) {
+  std::optional<::quanta::TileShape> layout = getTileShape(spec);
+  // Blocks begin at group starts; where groups are not whole blocks only group starts are regular.
+  bool regular = !layout || layout->groups <= 1 || layout->groupColumns % layout->blockColumns == 0;
+  return !layout ? 1 : regular ? layout->blockColumns : layout->groupColumns;
+}
+
 /// Encodings with a code for each weight, their first component.
-static bool isLeaf(Attribute encoding) { return isa<UniformAttr, PlanesAttr>(encoding); }
+static bool isLeaf(Attribute encoding) { return getCodeSpec(encoding, {}).has_value(); }
+
+/// Encodings whose stored columns are the logical ones.
+static bool keepsOrder(Attribute encoding) {
+  auto split = dyn_cast<SplitAttr>(encoding);
+  return !isa<PackedAttr>(encoding) && !(split && split.getKind() == SplitKind::Columns);
+}
 
 /// The stored bits of `count` consecutive codes of a leaf.
 static int64_t getCodeBits(Attribute leaf, int64_t count) {
-  if (auto planes = dyn_cast<PlanesAttr>(leaf))
-    return count * planes.getCount();
-  auto uniform = cast<UniformAttr>(leaf);
-  return uniform.getLevels() ? llvm::divideCeil(count, 5) * 8 : count * uniform.getBits();
+  CodeSpec spec = *getCodeSpec(leaf, {});
+  return spec.levels ? llvm::divideCeil(count, 5) * 8 : count * spec.bits;
 }
 
 static void append(SmallVectorImpl<Component> &components, StringRef prefix, ArrayRef<Component> part) {
   for (const Component &component : part)
     components.push_back({(prefix + component.name).str(), component.shape, component.elementType});
+}
+
+static void append(SmallVectorImpl<PackedComponent> &components, StringRef prefix, ArrayRef<PackedComponent> part) {
+  for (PackedComponent component : part) {
+    for (std::string *name : {&component.name, &component.source, &component.mask})
+      if (!name->empty())
+        name->insert(0, prefix.str());
+    components.push_back(std::move(component));
+  }
+}
+
+/// Of a leaf: the codes in words, everything else (scales, zeros, …) in tiles.
+static SmallVector<PackedComponent> packLeaf(EncodingAttrInterface leaf, ArrayRef<int64_t> shape) {
+  CodeSpec spec = *getCodeSpec(leaf, shape);
+  std::optional<::quanta::TileShape> layout = getTileShape(spec);
+  int64_t tiles = llvm::divideCeil(spec.rows, ::quanta::kTileRows);
+  SmallVector<PackedComponent> packed;
+  for (Component &component : leaf.getComponents(shape)) {
+    PackedComponent part{std::move(component)};
+    part.source = part.name;
+    if (packed.empty()) {
+      part.kind = PackedComponent::Kind::Codes;
+      part.spec = spec;
+      // A size that overflows is refused when it is packed.
+      part.shape = {tiles, layout ? layout->tileBytes / (::quanta::kTileRows * 4) : 0, ::quanta::kTileRows};
+      part.elementType = IntegerType::get(leaf.getContext(), 32);
+    } else {
+      part.shape = {tiles, part.shape[1], ::quanta::kTileRows};
+    }
+    packed.push_back(std::move(part));
+  }
+  return packed;
 }
 
 //===- uniform --------------------------------------------------------------------------------------------------------===//
@@ -88,6 +138,10 @@ int64_t UniformAttr::getStoredBits(ArrayRef<int64_t> shape) const {
   return rows * getCodeBits(*this, columns) + getScaleRows(rows) * getGroupCount(columns) * perGroup;
 }
 
+SmallVector<PackedComponent> UniformAttr::getPackedComponents(ArrayRef<int64_t> shape) const {
+  return packLeaf(*this, shape);
+}
+
 //===- planes ---------------------------------------------------------------------------------------------------------===//
 
 LogicalResult PlanesAttr::verify(function_ref<InFlightDiagnostic()> emitError, unsigned count, int64_t group, bool,
@@ -121,6 +175,10 @@ int64_t PlanesAttr::getStoredBits(ArrayRef<int64_t> shape) const {
   return rows * (getCodeBits(*this, columns) + groups * (getCount() + getMean()) * getScale().getIntOrFloatBitWidth());
 }
 
+SmallVector<PackedComponent> PlanesAttr::getPackedComponents(ArrayRef<int64_t> shape) const {
+  return packLeaf(*this, shape);
+}
+
 //===- split ----------------------------------------------------------------------------------------------------------===//
 
 LogicalResult SplitAttr::verify(function_ref<InFlightDiagnostic()> emitError, SplitKind kind, int64_t count, int64_t tile,
@@ -130,8 +188,8 @@ LogicalResult SplitAttr::verify(function_ref<InFlightDiagnostic()> emitError, Sp
   for (Attribute part : {Attribute(high), Attribute(low)}) {
     if (kind == SplitKind::Mask && !isLeaf(part))
       return emitError() << "expected uniform or planes encodings on both sides of a split by mask but got " << part;
-    if (isa<PackedAttr>(part))
-      return emitError() << "expected logical encodings in a split but got " << part;
+    if (!keepsOrder(part))
+      return emitError() << "expected encodings that keep the order of columns in a split but got " << part;
   }
   if (kind == SplitKind::Columns && (tile || kept))
     return emitError() << "expected tile and kept only in a split by mask";
@@ -201,12 +259,47 @@ int64_t SplitAttr::getStoredBits(ArrayRef<int64_t> shape) const {
          withoutCodes(getHigh()) + withoutCodes(getLow());
 }
 
+SmallVector<PackedComponent> SplitAttr::getPackedComponents(ArrayRef<int64_t> shape) const {
+  auto [rows, columns] = getMatrixShape(shape);
+  Builder b(getContext());
+  SmallVector<PackedComponent> packed;
+  auto add = [&](StringRef name, PackedComponent::Kind kind, ArrayRef<int64_t> size, Type element) {
+    PackedComponent part{{name.str(), SmallVector<int64_t>(size), element}, kind, "codes", "mask", {}};
+    part.count = getCount();
+    packed.push_back(part);
+    return &packed.back();
+  };
+  if (getKind() == SplitKind::Columns) {
+    add("order", PackedComponent::Kind::Order, {columns}, b.getI32Type());
+    append(packed, "high.", getHigh().getPackedComponents({rows, getCount()}));
+    append(packed, "low.", getLow().getPackedComponents({rows, columns - getCount()}));
+    return packed;
+  }
+  ::quanta::SparseShape sparse{rows, columns, getSparseBlockColumns(*this, shape)};
+  add("offsets", PackedComponent::Kind::Offsets, {sparse.getOffsetCount()}, b.getI32Type())->blockColumns = sparse.blockColumns;
+  add("entries", PackedComponent::Kind::Entries, {ShapedType::kDynamic, ::quanta::kTileRows}, b.getI16Type())->blockColumns =
+      sparse.blockColumns;
+  append(packed, "low.", getLow().getPackedComponents(shape));
+  packed[2].source = "codes";
+  packed[2].mask = "mask";
+  append(packed, "high.", ArrayRef(getHigh().getPackedComponents(shape)).drop_front());
+  return packed;
+}
+
+int64_t mlir::quanta::getSparseBlockColumns(SplitAttr split, ArrayRef<int64_t> shape) {
+  CodeSpec high = *getCodeSpec(split.getHigh(), shape), low = *getCodeSpec(split.getLow(), shape);
+  int64_t step = getLeafStep(low), columns = ::quanta::kMostSparseColumns;
+  while ((high.group > 0 && high.group < high.columns && high.group % columns) || (columns % step && step % columns))
+    --columns;
+  return columns;
+}
+
 //===- sum ------------------------------------------------------------------------------------------------------------===//
 
 LogicalResult SumAttr::verify(function_ref<InFlightDiagnostic()> emitError, EncodingAttrInterface first,
                               EncodingAttrInterface second) {
   for (Attribute part : {Attribute(first), Attribute(second)})
-    if (auto split = dyn_cast<SplitAttr>(part); isa<PackedAttr>(part) || (split && split.getKind() == SplitKind::Columns))
+    if (!keepsOrder(part))
       return emitError() << "expected encodings that keep the order of columns in a sum but got " << part;
   return success();
 }
@@ -230,40 +323,44 @@ int64_t SumAttr::getStoredBits(ArrayRef<int64_t> shape) const {
   return getFirst().getStoredBits(shape) + getSecond().getStoredBits(shape);
 }
 
+SmallVector<PackedComponent> SumAttr::getPackedComponents(ArrayRef<int64_t> shape) const {
+  SmallVector<PackedComponent> packed;
+  append(packed, "0.", getFirst().getPackedComponents(shape));
+  append(packed, "1.", getSecond().getPackedComponents(shape));
+  return packed;
+}
+
 //===- packed ---------------------------------------------------------------------------------------------------------===//
 
 LogicalResult PackedAttr::verifyEncoding(ArrayRef<int64_t> shape, Type elementType,
                                          function_ref<InFlightDiagnostic()> emitError) const {
   if (getRows() != ::quanta::kTileRows)
     return emitError() << "expected tiles of " << ::quanta::kTileRows << " rows but got " << getRows();
-  if (getBase() && !isa<UniformAttr>(Attribute(getBase())))
-    return emitError() << "expected a leaf encoding to pack but got " << getBase();
+  if (isa_and_present<PackedAttr>(Attribute(getBase())))
+    return emitError() << "expected a logical encoding to pack but got " << getBase();
   if (getBase())
     return cast<VerifiableTensorEncoding>(Attribute(getBase())).verifyEncoding(shape, elementType, emitError);
   return success();
 }
 
-SmallVector<Component> PackedAttr::getComponents(ArrayRef<int64_t> shape) const {
+SmallVector<PackedComponent> PackedAttr::getPackedComponents(ArrayRef<int64_t> shape) const {
+  if (getBase())
+    return getBase().getPackedComponents(shape);
   auto [rows, columns] = getMatrixShape(shape);
   int64_t tiles = llvm::divideCeil(rows, getRows());
-  if (!getBase())
-    return {{"values", SmallVector<int64_t>{tiles, columns, getRows()}, Float32Type::get(getContext())}};
-  auto uniform = cast<UniformAttr>(Attribute(getBase()));
-  std::optional<::quanta::TileShape> tile = ::quanta::TileShape::get({rows, columns, uniform.getBits(), uniform.getGroup(), uniform.getLevels()});
-  SmallVector<Component> components = uniform.getComponents(shape);
-  if (!tile)
-    return components;
-  int64_t words = tile->tileBytes / (getRows() * sizeof(uint32_t));
-  components[0] = {"codes", SmallVector<int64_t>{tiles, words, getRows()}, IntegerType::get(getContext(), 32)};
-  for (Component &component : MutableArrayRef(components).drop_front())
-    component.shape = {tiles, tile->groups, getRows()};
+  return {PackedComponent{{"values", SmallVector<int64_t>{tiles, columns, getRows()}, Float32Type::get(getContext())}}};
+}
+
+SmallVector<Component> PackedAttr::getComponents(ArrayRef<int64_t> shape) const {
+  SmallVector<Component> components;
+  for (PackedComponent &component : getPackedComponents(shape))
+    components.push_back(std::move(component));
   return components;
 }
 
 int64_t PackedAttr::getBlockColumns() const {
-  if (!getBase())
-    return 1;
-  return ::quanta::TileShape::get({1, 1, cast<UniformAttr>(Attribute(getBase())).getBits(), 0})->blockColumns;
+  auto spec = getBase() ? getCodeSpec(getBase(), {1, 1}) : std::nullopt;
+  return spec ? getTileShape(*spec)->blockColumns : 1;
 }
 
 int64_t PackedAttr::getStoredBits(ArrayRef<int64_t> shape) const {

@@ -82,7 +82,7 @@ func.func private @tile(tensor<4x4xf32, #quanta.packed<base = #quanta.uniform<bi
 
 // -----
 
-// expected-error@+1 {{expected a leaf encoding to pack but got}}
+// expected-error@+1 {{expected a logical encoding to pack but got}}
 func.func private @packed_twice(tensor<4x4xf32, #quanta.packed<base = #quanta.packed<>>>)
 
 // -----

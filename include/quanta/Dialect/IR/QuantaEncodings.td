@@ -134,7 +134,8 @@ def Quanta_PackedAttr : Quanta_Encoding<"Packed", "packed"> {
   let description = [{
     The value of `base` (`f32` for plain floats when absent), stored in the tile order that kernels walk: `rows` rows
     side by side in the lanes of a vector. The logical bits are the base's; padding to whole tiles is added by the layout.
-    See lib/Format for the byte order.
+    A split by columns stores the high columns first, with the order of all columns as an array; a split by mask stores
+    lists of high weights that replace those of a dense low matrix. See include/quanta/Format for the byte order.
 
     Example: `tensor<4096x1024xf32, #quanta.packed<base = #quanta.uniform<bits = 4>, rows = 16>>`
   }];
@@ -143,7 +144,7 @@ def Quanta_PackedAttr : Quanta_Encoding<"Packed", "packed"> {
     DefaultValuedParameter<"int64_t", "16">:$rows);
   let assemblyFormat = "`<` struct(params) `>`";
   let extraClassDeclaration = [{
-    /// Columns of a block: what whole 32-bit words of every field hold. Groups are padded to whole blocks.
+    /// Of a leaf: columns of a block: what whole 32-bit words of every field hold. Groups are padded to whole blocks.
     int64_t getBlockColumns() const;
   }];
 }

@@ -20,6 +20,10 @@ def Quanta_EncodingAttrInterface : AttrInterface<"EncodingAttrInterface", [Verif
       Exact number of stored bits of a value of this static shape, without padding: codes, scales, zero points, masks,
       indices, tables.
     }], "int64_t", "getStoredBits", (ins "::llvm::ArrayRef<int64_t>":$shape)>,
+    InterfaceMethod<[{
+      The arrays of a value of this static shape that kernels read, in tiles of 16 rows, in the order in which the
+      decode model of the encoding expects them.
+    }], "::llvm::SmallVector<::mlir::quanta::PackedComponent>", "getPackedComponents", (ins "::llvm::ArrayRef<int64_t>":$shape)>,
   ];
 }
 
@@ -31,11 +35,16 @@ def Quanta_DecodeInterface : AttrInterface<"DecodeInterface"> {
   }];
   let methods = [
     InterfaceMethod<[{
-      Column chunks passed to `decodeTile` must begin at a multiple of this.
-    }], "int64_t", "getColumnStep", (ins "::llvm::ArrayRef<int64_t>":$shape)>,
+      The columns in the order in which they are stored, in segments of (columns, step). A chunk of columns passed to
+      `decodeTile` lies in one segment and begins at a multiple of the step from its start.
+    }], "::llvm::SmallVector<std::pair<int64_t, int64_t>>", "getSegments", (ins "::llvm::ArrayRef<int64_t>":$shape)>,
     InterfaceMethod<[{
-      Emits code that writes the f32 values of row tile `tile` (an index), columns `begin` to `end`, to
-      `scratch[0 … end−begin][16]`. May write up to `getColumnStep` rows past the end.
+      The array that maps a stored column to the logical one (i32), or null if they are the same.
+    }], "::mlir::Value", "getOrder", (ins "::mlir::ValueRange":$components), "", "return {};">,
+    InterfaceMethod<[{
+      Emits code that writes the f32 values of row tile `tile` (an index), stored columns `begin` to `end`, to
+      `scratch[0 … end−begin][16]`. May write up to 32 rows past the end, and the last row of `scratch`, which never
+      holds a value.
     }], "void", "decodeTile", (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "::mlir::ValueRange":$components,
       "::llvm::ArrayRef<int64_t>":$shape, "::mlir::Value":$tile, "::mlir::Value":$begin, "::mlir::Value":$end,
       "::mlir::Value":$scratch)>,
