@@ -1,6 +1,7 @@
 # Runs under lit; the site configuration (or `-D tools=DIR`) says where the tools are.
 import os
 import platform
+import shutil
 import subprocess
 
 import lit.formats
@@ -33,3 +34,13 @@ if subprocess.run([python, "-c", "import onnxruntime"], stderr=subprocess.DEVNUL
     config.available_features.add("onnxruntime")
 if platform.machine() == "x86_64":
     config.available_features.add("x86_64")
+# Compiled models for another architecture run in an emulator, linked with that architecture's C library.
+config.substitutions.append(("%aarch64", "qemu-aarch64 -L /usr/aarch64-linux-gnu"))
+if shutil.which("aarch64-linux-gnu-gcc"):
+    config.available_features.add("aarch64-gcc")
+    if shutil.which("qemu-aarch64"):
+        config.available_features.add("aarch64-emulator")
+    else:
+        lit_config.note("no tests run code for aarch64: install qemu-user")
+else:
+    lit_config.note("no tests link or run code for aarch64: install gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user")

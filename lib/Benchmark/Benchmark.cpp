@@ -1,8 +1,8 @@
 //===- Benchmark.cpp - Kernels against the limits of the machine -----------------------------------------------------------===//
 #include "quanta/Benchmark/Benchmark.h"
 #include "Workload.h"
-#include "quanta/Codegen/Emission.h"
 #include "quanta/Support/Error.h"
+#include "quanta/Target/Target.h"
 #include "mlir/AsmParser/AsmParser.h"
 #include "llvm/TargetParser/Host.h"
 #include <map>
@@ -24,7 +24,7 @@ public:
   Bench(MLIRContext &context, const BenchmarkOptions &options) : context(context), options(options) {}
 
   llvm::Error prepare() {
-    auto resolved = resolveTarget("", {options.cpu});
+    auto resolved = ::quanta::Target::resolve("", {options.cpu});
     if (!resolved)
       return resolved.takeError();
     target = resolved->triple + ", " + resolved->cpu;

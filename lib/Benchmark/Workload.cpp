@@ -208,7 +208,7 @@ OwningOpRef<ModuleOp> mlir::quanta::buildRead(MLIRContext &context, int64_t laye
 static constexpr int64_t kPeakSteps = 4096;
 
 OwningOpRef<ModuleOp> mlir::quanta::buildPeak(MLIRContext &context, Peak peak, const ::quanta::TargetLevel &level, double &operations) {
-  RegisterTile registers = RegisterTile::get(level.vectorBits);
+  RegisterTile registers = RegisterTile::get(level.vectorBits, level.vectorRegisters);
   double perStep = registers.rows * registers.tiles * (peak == Peak::Float ? 2 * 16 : peak == Peak::Integer ? 2 * 64 : 2 * 512);
   operations = perStep * kPeakSteps * kTasks;
   StringRef family = peak == Peak::Float ? "peak-float" : peak == Peak::Integer ? "peak-integer" : "peak-popcount";

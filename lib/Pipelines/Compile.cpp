@@ -10,6 +10,7 @@
 #include "quanta/Pipelines/Registration.h"
 #include "quanta/Support/Error.h"
 #include "quanta/Transforms/Passes.h"
+#include "quanta/Target/Target.h"
 #include "mlir/Bytecode/BytecodeWriter.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassRegistry.h"
@@ -513,7 +514,7 @@ llvm::Error Driver::run() {
     if (llvm::Error error = checkModelName(name))
       return fail(llvm::toString(std::move(error)));
   // Everything that can be refused is refused before the work begins.
-  auto target = resolveTarget(options.triple, options.cpus);
+  auto target = ::quanta::Target::resolve(options.triple, options.cpus);
   if (!target)
     return fail(llvm::toString(target.takeError()));
   auto parsed = parseRecipes(options.recipe, options.keep, getCalibrationValues(options));

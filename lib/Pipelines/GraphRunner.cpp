@@ -3,6 +3,7 @@
 #include "quanta/Codegen/Emission.h"
 #include "quanta/Support/CompiledModel.h"
 #include "quanta/Support/Error.h"
+#include "quanta/Target/Target.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Pass/PassManager.h"
 #include "llvm/Support/FileSystem.h"
@@ -55,7 +56,7 @@ private:
 } // namespace
 
 llvm::Error mlir::quanta::compileToLibrary(ModuleOp module, StringRef path, const LibraryOptions &options) {
-  auto target = resolveTarget("", options.cpus);
+  auto target = ::quanta::Target::resolve("", options.cpus);
   if (!target)
     return target.takeError();
   PassManager passes(module.getContext());

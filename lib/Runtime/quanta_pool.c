@@ -5,20 +5,10 @@
  * Sleeping and waking is Dekker's protocol on (turn, asleep) and (pending, caller_asleep): each side writes its own word,
  * then reads the other's, all sequentially consistent.
  *===----------------------------------------------------------------------------------------------------------------------===*/
-#define _GNU_SOURCE
 #include "quanta_pool.h"
+#include "libc.h"
 
-#include <limits.h>
-#include <linux/futex.h>
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 #define POOL_MAGIC 0x314c4f5051554155ull /* changes with the layout of the structures below */
 #define CACHE_LINE 64
@@ -117,26 +107,35 @@ static void give_turn(worker_t *worker) {
     futex_wake(&worker->turn);
 }
 
+static int contains_cpu(const cpu_set_t *set, int cpu) { return (int)(set->bits[cpu / 64] >> cpu % 64 & 1); }
+
+static int count_cpus(const cpu_set_t *set) {
+  int count = 0;
+  for (int i = 0; i < LIBC_CPUS / 64; ++i)
+    count += __builtin_popcountl(set->bits[i]);
+  return count;
+}
+
 static int available_cpus(cpu_set_t *set) {
+  memset(set, 0, sizeof *set);
   if (sched_getaffinity(0, sizeof *set, set) == 0)
-    return CPU_COUNT(set);
-  CPU_ZERO(set); /* more CPUs than the set holds: count them, pin nothing */
+    return count_cpus(set);
+  memset(set, 0, sizeof *set); /* more CPUs than the set holds: count them, pin nothing */
   long n = sysconf(_SC_NPROCESSORS_ONLN);
   return n > 0 ? (int)n : 1;
 }
 
 /* Restricts `attributes` to the index-th CPU of `set`. */
 static void pin_to(pthread_attr_t *attributes, const cpu_set_t *set, int index) {
-  int count = CPU_COUNT(set);
+  int count = count_cpus(set);
   if (count == 0)
     return;
   index %= count;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, set) || index-- > 0)
+  for (int cpu = 0; cpu < LIBC_CPUS; ++cpu) {
+    if (!contains_cpu(set, cpu) || index-- > 0)
       continue;
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET(cpu, &one);
+    cpu_set_t one = {{0}};
+    one.bits[cpu / 64] = 1ul << cpu % 64;
     pthread_attr_setaffinity_np(attributes, sizeof one, &one);
     return;
   }

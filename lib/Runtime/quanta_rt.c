@@ -1,19 +1,9 @@
 /*===- quanta_rt.c - one instance of a compiled model ---------------------------------------------------------*- C -*-===*/
-#define _GNU_SOURCE
 #include "quanta_rt.h"
+#include "libc.h"
 #include "quanta_pool.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define ALIGNMENT 64
 #define SLACK 64
@@ -405,8 +395,8 @@ static int map_weights(quanta_rt *rt, const char *path) {
     return report(create_message, QUANTA_INVALID,
                   "model '%s': its weights are in a file of their own; name it in quanta_options.weights_file", model);
   int file = open(path, O_RDONLY | O_CLOEXEC);
-  struct stat facts;
-  if (file < 0 || fstat(file, &facts) != 0) {
+  long size = file < 0 ? -1 : lseek(file, 0, SEEK_END);
+  if (size < 0) {
     int status = report(create_message, QUANTA_INVALID, "model '%s': cannot open the weights file '%s': %s", model, path,
                         strerror(errno));
     if (file >= 0)
@@ -414,10 +404,10 @@ static int map_weights(quanta_rt *rt, const char *path) {
     return status;
   }
   uint64_t expected = desc->weights_bytes + sizeof(quanta_weights_trailer);
-  if ((uint64_t)facts.st_size != expected) {
+  if ((uint64_t)size != expected) {
     close(file);
     return report(create_message, QUANTA_INVALID, "model '%s': the weights file '%s' must have %llu bytes, has %lld", model,
-                  path, (unsigned long long)expected, (long long)facts.st_size);
+                  path, (unsigned long long)expected, (long long)size);
   }
   void *mapping = mmap(NULL, expected, PROT_READ, MAP_PRIVATE, file, 0);
   close(file);

@@ -10,13 +10,15 @@ using namespace quanta;
 using llvm::Triple;
 
 static const TargetLevel levels[] = {
-    // name, architecture, features, bits, dot, f16
-    {"x86-avx512-vnni", Triple::x86_64, "avx512f,avx512bw,avx512vnni", 512, IntegerDot::X86Vnni, true},
-    {"x86-avx512", Triple::x86_64, "avx512f,avx512bw", 512, IntegerDot::X86Bytes, true},
-    {"x86-avx-vnni", Triple::x86_64, "avx2,fma,f16c,avxvnni", 256, IntegerDot::X86Vnni, true},
-    {"x86-avx2", Triple::x86_64, "avx2,fma,f16c", 256, IntegerDot::X86Bytes, true},
-    {"x86", Triple::x86_64, "", 128, IntegerDot::X86Words, false},
-    {"generic", Triple::UnknownArch, "", 128, IntegerDot::Generic, false},
+    // name, architecture, features, bits, registers, dot, f16
+    {"x86-avx512-vnni", Triple::x86_64, "avx512f,avx512bw,avx512vnni", 512, 32, IntegerDot::X86Vnni, true},
+    {"x86-avx512", Triple::x86_64, "avx512f,avx512bw", 512, 32, IntegerDot::X86Bytes, true},
+    {"x86-avx-vnni", Triple::x86_64, "avx2,fma,f16c,avxvnni", 256, 16, IntegerDot::X86Vnni, true},
+    {"x86-avx2", Triple::x86_64, "avx2,fma,f16c", 256, 16, IntegerDot::X86Bytes, true},
+    {"x86", Triple::x86_64, "", 128, 16, IntegerDot::X86Words, false},
+    // The scalable vectors of SVE are at least as wide as these and are not used.
+    {"arm", Triple::aarch64, "", 128, 32, IntegerDot::Generic, true},
+    {"generic", Triple::UnknownArch, "", 128, 16, IntegerDot::Generic, false},
 };
 
 llvm::ArrayRef<TargetLevel> quanta::getTargetLevels() { return levels; }

@@ -1,7 +1,8 @@
 // RUN: quant-opt %s -split-input-file --quanta-emit-kernels -verify-diagnostics | FileCheck %s
 // RUN: quant-opt %s -split-input-file --quanta-emit-kernels=target=x86-avx2 -verify-diagnostics | FileCheck %s --check-prefix=HALF
+// RUN: quant-opt %s -split-input-file --quanta-emit-kernels=target=arm -verify-diagnostics | FileCheck %s --check-prefix=HALF
 
-// With 16 registers of 256 bits 6 rows by one tile: 12 accumulators.
+// With 16 registers of 256 bits, or 32 of 128, 6 rows by one tile of 2 or 4 registers.
 // HALF-LABEL: func @shared
 // HALF: scf.for {{.*}} -> ({{(vector<16xf32>, ){5}vector<16xf32>[)]}}
 

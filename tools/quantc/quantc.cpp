@@ -48,8 +48,9 @@ struct CommandLine : CleanSlate {
   Opt<bool> resume{"resume", cl::desc("go on with the calibration in --store that was cut off"), in};
   Opt<bool> dryRun{"dry-run", cl::desc("print what calibration would do, with memory, disk and time, and stop"), in};
   cl::list<std::string> dims{"dim", cl::desc("fix a symbolic size; may be repeated"), cl::value_desc("name=value"), in};
-  Opt<std::string> triple{"mtriple", cl::desc("target triple (default: this machine's)"), in};
-  cl::list<std::string> cpus{"mcpu", cl::desc("target CPU (default: native)"), cl::CommaSeparated, in};
+  Opt<std::string> triple{"mtriple", cl::desc("x86_64-linux-gnu or aarch64-linux-gnu (default: this machine)"), in};
+  cl::list<std::string> cpus{"mcpu", cl::desc("target CPU (default: native; for another machine: generic)"), cl::CommaSeparated,
+                             in};
   Opt<unsigned> optLevel{"O", cl::desc("optimization level, 0 to 3"), cl::Prefix, cl::init(3), in};
   Opt<unsigned> threads{"threads", cl::desc("threads of the compiler; 0 (the default) uses every CPU"), in};
   Opt<WeightsPlacement> weights{

@@ -7,7 +7,6 @@
 #define QUANTA_CODEGEN_EMISSION_H
 
 #include "mlir/IR/BuiltinOps.h"
-#include "quanta/Target/TargetLevel.h"
 #include "llvm/Support/Error.h"
 #include <string>
 #include <vector>
@@ -22,7 +21,7 @@ enum class EmitKind { LLVMIR, Assembly, Object, Library, Executable, Header };
 
 enum class WeightsPlacement {
   Auto,  ///< .rodata, and from 1 GiB on .lrodata where the target has it
-  Large, ///< .lrodata
+  Large, ///< .lrodata, where the target has it
   File   ///< OUTPUT.weights, which the program names in quanta_options::weights_file
 };
 
@@ -33,8 +32,8 @@ struct EmissionOptions {
   std::string name;
   /// Empty: the host's.
   std::string triple;
-  /// "native" is the host's. More than one is not supported yet.
-  std::vector<std::string> cpus = {"native"};
+  /// As Target::resolve takes them.
+  std::vector<std::string> cpus;
   unsigned optLevel = 3;
   WeightsPlacement weights = WeightsPlacement::Auto;
 };
@@ -51,13 +50,6 @@ llvm::Expected<EmissionResult> emitModel(ModuleOp module, const EmissionOptions 
 
 /// A C identifier that does not collide with the runtime's names.
 llvm::Error checkModelName(llvm::StringRef name);
-
-/// The triple and CPU that options stand for; also checks that this build can compile for them.
-struct Target {
-  std::string triple, cpu, features;
-  const ::quanta::TargetLevel &getLevel() const;
-};
-llvm::Expected<Target> resolveTarget(llvm::StringRef triple, llvm::ArrayRef<std::string> cpus);
 
 /// Translations to LLVM IR that emitModel needs; it adds them itself to the module's context.
 void registerEmissionTranslations(DialectRegistry &registry);

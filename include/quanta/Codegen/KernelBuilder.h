@@ -25,9 +25,11 @@ constexpr int64_t kLanes = 16;
 struct RegisterTile {
   int64_t rows, tiles;
   int64_t columns() const { return tiles * kLanes; }
-  /// For vectors of this width: 16 accumulators of 32 registers with 512 bits; 12 of 16 with 256; 8 of 16 with 128.
-  static RegisterTile get(unsigned vectorBits) {
-    return vectorBits >= 512 ? RegisterTile{8, 2} : vectorBits >= 256 ? RegisterTile{6, 1} : RegisterTile{2, 1};
+  /// Two tiles a row where a tile is one register, else one; as many rows, up to 8, as leave room for the panel and the
+  /// broadcast: 16 sums of 32 registers with AVX-512, 12 of 16 with AVX2, 8 of 16 with SSE, 24 of 32 with NEON.
+  static RegisterTile get(unsigned vectorBits, unsigned registers) {
+    int64_t tiles = vectorBits >= 512 ? 2 : 1, width = tiles * kLanes * 32 / vectorBits;
+    return {std::min<int64_t>(8, (registers - 1 - width) / width), tiles};
   }
 };
 
@@ -38,10 +40,10 @@ public:
 
   /// What the target can do, and what its registers hold.
   const ::quanta::TargetLevel *level = &::quanta::getTargetLevels().front();
-  RegisterTile registers = RegisterTile::get(512);
+  RegisterTile registers = RegisterTile::get(512, 32);
   void setLevel(const ::quanta::TargetLevel &target) {
     level = &target;
-    registers = RegisterTile::get(target.vectorBits);
+    registers = RegisterTile::get(target.vectorBits, target.vectorRegisters);
   }
 
   VectorType f32Tile() { return VectorType::get({kLanes}, getF32Type()); }

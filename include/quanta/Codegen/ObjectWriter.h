@@ -3,9 +3,9 @@
 #define QUANTA_CODEGEN_OBJECTWRITER_H
 
 #include "quanta/Dialect/IR/Quanta.h"
+#include "quanta/Target/Target.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/Error.h"
-#include "llvm/TargetParser/Triple.h"
 
 namespace llvm {
 class raw_ostream;
@@ -28,7 +28,7 @@ struct WeightsSection {
 };
 
 /// Writes an ELF64 relocatable object with one read-only section that holds the weights.
-llvm::Error writeWeightsObject(ModuleOp module, const WeightsSection &section, const llvm::Triple &triple,
+llvm::Error writeWeightsObject(ModuleOp module, const WeightsSection &section, const ::quanta::ArchitectureFacts &architecture,
                                llvm::StringRef path);
 
 } // namespace mlir::quanta

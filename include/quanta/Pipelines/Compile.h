@@ -40,7 +40,7 @@ struct CompileOptions {
   /// Sizes of symbolic dimensions.
   std::map<std::string, int64_t> dims;
   std::string triple;
-  std::vector<std::string> cpus = {"native"};
+  std::vector<std::string> cpus;
   unsigned optLevel = 3;
   /// Threads of the compiler; 0: one for each CPU.
   unsigned threads = 0;

@@ -4,13 +4,29 @@
 
 #include <cstddef>
 
-/// LLVM bitcode of lib/Runtime for the host's triple; aligned to 16 bytes. Functions of the interface in quanta_rt.h are
-/// hidden; quanta_pool_create and quanta_pool_destroy are weak and visible.
-extern "C" const unsigned char quanta_rt_bitcode[];
-extern "C" const std::size_t quanta_rt_bitcode_size;
+namespace quanta {
 
-/// The text of quanta/Runtime/quanta.h, null-terminated; the size does not count the terminator.
-extern "C" const char quanta_header_text[];
-extern "C" const std::size_t quanta_header_text_size;
+/// A file inside the compiler, aligned to 16 bytes; a null byte follows it.
+struct EmbeddedFile {
+  const unsigned char *data;
+  std::size_t size;
+};
+
+/// LLVM bitcode of lib/Runtime for one architecture, compiled for its oldest core.
+struct EmbeddedRuntime {
+  const char *architecture; ///< as in a triple: "x86_64"
+  /// Functions of the interface in quanta_rt.h are hidden; quanta_pool_create and quanta_pool_destroy are weak and visible.
+  EmbeddedFile runtime;
+  /// `main` of --emit=exe.
+  EmbeddedFile runner;
+};
+
+/// Null if this build does not carry one.
+const EmbeddedRuntime *findEmbeddedRuntime(const char *architecture);
+
+/// The text of quanta/Runtime/quanta.h.
+EmbeddedFile getEmbeddedHeader();
+
+} // namespace quanta
 
 #endif // QUANTA_RUNTIME_EMBEDDED_H

@@ -27,6 +27,7 @@ struct TargetLevel {
   llvm::Triple::ArchType arch; ///< UnknownArch: any
   llvm::StringRef features;    ///< all that it needs, as LLVM spells them, separated by commas
   unsigned vectorBits;         ///< width of the widest vectors it computes with: 128, 256 or 512
+  unsigned vectorRegisters;    ///< of that width
   IntegerDot dot;
   bool widensHalf;             ///< has an instruction from f16 to f32
 };

@@ -4,7 +4,6 @@
 #include "quanta/Codegen/Link.h"
 #include "quanta/Codegen/ObjectWriter.h"
 #include "quanta/Dialect/IR/Quanta.h"
-#include "quanta/Runtime/Embedded.h"
 #include "quanta/Support/Error.h"
 #include "../../Runtime/quanta_rt.h"
 #include "mlir/Target/LLVMIR/Dialect/All.h"
@@ -31,9 +30,6 @@ using namespace mlir;
 using namespace mlir::quanta;
 using ::quanta::userError;
 
-extern "C" const unsigned char quanta_runner_bitcode[];
-extern "C" const size_t quanta_runner_bitcode_size;
-
 //===- Translation --------------------------------------------------------------------------------------------------------===//
 
 namespace {
@@ -52,58 +48,12 @@ void mlir::quanta::registerEmissionTranslations(DialectRegistry &registry) {
       +[](MLIRContext *, QuantaDialect *dialect) { dialect->addInterfaces<QuantaTranslation>(); });
 }
 
-//===- Targets ------------------------------------------------------------------------------------------------------------===//
+//===- The target ---------------------------------------------------------------------------------------------------------===//
 
-static void initializeTargets() {
-  static bool once = [] {
-    llvm::InitializeAllTargetInfos();
-    llvm::InitializeAllTargets();
-    llvm::InitializeAllTargetMCs();
-    llvm::InitializeAllAsmPrinters();
-    llvm::InitializeAllAsmParsers();
-    return true;
-  }();
-  (void)once;
-}
-
-llvm::Expected<mlir::quanta::Target> mlir::quanta::resolveTarget(StringRef triple, ArrayRef<std::string> cpus) {
-  initializeTargets();
-  std::string host = llvm::sys::getDefaultTargetTriple();
-  Target target{llvm::Triple::normalize(triple.empty() ? StringRef(host) : triple), "", ""};
-  llvm::Triple parsed(target.triple);
-  std::string error;
-  if (!llvm::TargetRegistry::lookupTarget(parsed, error))
-    return userError("unknown target '" + triple + "'");
-  if (parsed.getArch() != llvm::Triple(host).getArch() || parsed.getOS() != llvm::Triple(host).getOS())
-    return userError("cannot compile for '" + triple + "': this build carries the support runtime for '" + host +
-                     "' only; build Quanta on that machine");
-  if (cpus.size() > 1)
-    return userError("one object for several CPUs is not supported yet: give one of them to --mcpu");
-  target.cpu = cpus.empty() ? "native" : cpus.front();
-  if (target.cpu == "native") {
-    target.cpu = llvm::sys::getHostCPUName().str();
-    std::vector<std::string> features;
-    for (auto &feature : llvm::sys::getHostCPUFeatures())
-      features.push_back((feature.second ? "+" : "-") + feature.first().str());
-    llvm::sort(features);
-    target.features = llvm::join(features, ",");
-  }
-  return target;
-}
-
-const ::quanta::TargetLevel &mlir::quanta::Target::getLevel() const {
-  return ::quanta::matchTargetLevel(llvm::Triple(triple), cpu, features);
-}
-
-static llvm::Expected<std::unique_ptr<llvm::TargetMachine>> createTargetMachine(const mlir::quanta::Target &target,
-                                                                                unsigned optLevel) {
+static std::unique_ptr<llvm::TargetMachine> createTargetMachine(const ::quanta::Target &target, unsigned optLevel) {
   llvm::Triple triple(target.triple);
   std::string error;
   const llvm::Target *found = llvm::TargetRegistry::lookupTarget(triple, error);
-  std::unique_ptr<llvm::MCSubtargetInfo> facts(found->createMCSubtargetInfo(triple, "", ""));
-  if (!facts->isCPUStringValid(target.cpu))
-    return userError("unknown CPU '" + target.cpu + "' for " + target.triple +
-                     "; use 'native' or a name that `clang --print-supported-cpus` lists");
   llvm::TargetOptions options;
   options.MCOptions.AsmVerbose = true;
   return std::unique_ptr<llvm::TargetMachine>(
@@ -250,8 +200,8 @@ private:
 
 //===- The module of code -------------------------------------------------------------------------------------------------===//
 
-static llvm::Error linkBitcode(llvm::Module &module, const unsigned char *data, size_t size, StringRef what) {
-  llvm::MemoryBufferRef buffer(StringRef(reinterpret_cast<const char *>(data), size), what);
+static llvm::Error linkBitcode(llvm::Module &module, const ::quanta::EmbeddedFile &bitcode, StringRef what) {
+  llvm::MemoryBufferRef buffer(StringRef(reinterpret_cast<const char *>(bitcode.data), bitcode.size), what);
   auto part = llvm::parseBitcodeFile(buffer, module.getContext());
   if (!part)
     return part.takeError();
@@ -290,7 +240,7 @@ static void optimize(llvm::Module &module, llvm::TargetMachine &machine, unsigne
   passes.run(module, modules);
 }
 
-static void setFunctionAttributes(llvm::Module &module, const llvm::TargetMachine &machine, const mlir::quanta::Target &target) {
+static void setFunctionAttributes(llvm::Module &module, const llvm::TargetMachine &machine, const ::quanta::Target &target) {
   bool wide = machine.getTargetTriple().isX86() && machine.getMCSubtargetInfo()->checkFeatures("+avx512f");
   for (llvm::Function &function : module) {
     if (function.isDeclaration())
@@ -425,13 +375,13 @@ static llvm::Error emitHeader(const ModelDescription &model, StringRef name, Str
   return llvm::Error::success();
 }
 
-static llvm::Error link(EmitKind kind, ArrayRef<std::string> objects, StringRef name, const llvm::Triple &triple,
+static llvm::Error link(EmitKind kind, ArrayRef<std::string> objects, StringRef name, const ::quanta::Target &target,
                         StringRef folder, StringRef output) {
   switch (kind) {
   case EmitKind::Library:
-    return linkShared(objects, name, triple, folder, output);
+    return linkShared(objects, name, target, folder, output);
   case EmitKind::Executable:
-    return linkExecutable(objects, output);
+    return linkExecutable(objects, target, output);
   default:
     return linkRelocatable(objects, output);
   }
@@ -463,12 +413,10 @@ llvm::Expected<EmissionResult> mlir::quanta::emitModel(ModuleOp module, const Em
     return finish();
   }
 
-  auto target = resolveTarget(options.triple, options.cpus);
+  auto target = ::quanta::Target::resolve(options.triple, options.cpus);
   if (!target)
     return target.takeError();
-  auto machine = createTargetMachine(*target, options.optLevel);
-  if (!machine)
-    return machine.takeError();
+  std::unique_ptr<llvm::TargetMachine> machine = createTargetMachine(*target, options.optLevel);
   result.target = target->triple + ", " + target->cpu;
   auto weightsBytes = getWeightsBytes(module);
   if (!weightsBytes)
@@ -478,6 +426,11 @@ llvm::Expected<EmissionResult> mlir::quanta::emitModel(ModuleOp module, const Em
   // Weights first: the description of a model holds the hash of its weights file.
   bool isFile = options.weights == WeightsPlacement::File && *weightsBytes;
   bool isLinked = options.kind != EmitKind::LLVMIR && options.kind != EmitKind::Assembly;
+  bool mayBeLarge = target->architecture->hasLargeSections;
+  // The rest of the 4 GiB is for the program that the object becomes a part of.
+  if (!isFile && !mayBeLarge && *weightsBytes > (3ull << 30))
+    return userError("the object would hold " + std::to_string(*weightsBytes >> 20) + " MiB of weights, but code for " +
+                     target->triple + " reaches 3 GiB: keep them in a file of their own with --weights=file");
   uint64_t hash = 0;
   if (isFile) {
     std::string path = (*work)->file("weights");
@@ -498,8 +451,8 @@ llvm::Expected<EmissionResult> mlir::quanta::emitModel(ModuleOp module, const Em
   if (!code)
     return userError("internal error: the module cannot be translated to LLVM IR");
   code->setSourceFileName(name);
-  code->setTargetTriple((*machine)->getTargetTriple());
-  code->setDataLayout((*machine)->createDataLayout());
+  code->setTargetTriple(machine->getTargetTriple());
+  code->setDataLayout(machine->createDataLayout());
   code->setPICLevel(llvm::PICLevel::BigPIC);
   // The names of the model's functions are its own.
   for (llvm::GlobalValue &value : code->global_values())
@@ -515,14 +468,14 @@ llvm::Expected<EmissionResult> mlir::quanta::emitModel(ModuleOp module, const Em
                                        llvm::GlobalValue::ExternalLinkage, nullptr, name + "_weights");
     weights->setVisibility(llvm::GlobalValue::HiddenVisibility);
     // Optimizations put the address into code, where it must not be a distance of 32 bits.
-    if ((*machine)->getTargetTriple().getArch() == llvm::Triple::x86_64)
+    if (mayBeLarge)
       weights->setCodeModel(llvm::CodeModel::Large);
   }
   interface.build(result.target, entry, weights, *weightsBytes, hash);
-  if (llvm::Error error = linkBitcode(*code, quanta_rt_bitcode, quanta_rt_bitcode_size, "support runtime"))
+  if (llvm::Error error = linkBitcode(*code, target->getRuntime().runtime, "support runtime"))
     return error;
   if (options.kind == EmitKind::Executable) {
-    if (llvm::Error error = linkBitcode(*code, quanta_runner_bitcode, quanta_runner_bitcode_size, "command-line runner"))
+    if (llvm::Error error = linkBitcode(*code, target->getRuntime().runner, "command-line runner"))
       return error;
     interface.exported.insert("main");
   }
@@ -533,14 +486,14 @@ llvm::Expected<EmissionResult> mlir::quanta::emitModel(ModuleOp module, const Em
     if (!interface.exported.contains(value.getName()))
       internalize(value);
 
-  setFunctionAttributes(*code, **machine, *target);
+  setFunctionAttributes(*code, *machine, *target);
   std::string problems;
   llvm::raw_string_ostream problemsStream(problems);
   if (llvm::verifyModule(*code, &problemsStream))
     return userError("internal error: the generated code is invalid: " + StringRef(problems).rtrim());
-  optimize(*code, **machine, options.optLevel);
+  optimize(*code, *machine, options.optLevel);
   std::string object = isLinked ? (*work)->file("code.o") : product;
-  if (llvm::Error error = writeCode(*code, **machine, options.kind, object))
+  if (llvm::Error error = writeCode(*code, *machine, options.kind, object))
     return error;
   code.reset();
   if (!isLinked)
@@ -552,14 +505,13 @@ llvm::Expected<EmissionResult> mlir::quanta::emitModel(ModuleOp module, const Em
     WeightsSection section;
     section.symbol = options.name + "_weights";
     section.bytes = *weightsBytes;
-    section.large = (*machine)->getTargetTriple().getArch() == llvm::Triple::x86_64 &&
-                    (options.weights == WeightsPlacement::Large || *weightsBytes > (1ull << 30));
+    section.large = mayBeLarge && (options.weights == WeightsPlacement::Large || *weightsBytes > (1ull << 30));
     section.name = (section.large ? ".lrodata.quanta." : ".rodata.quanta.") + options.name;
     objects.push_back((*work)->file("weights.o"));
-    if (llvm::Error error = writeWeightsObject(module, section, (*machine)->getTargetTriple(), objects.back()))
+    if (llvm::Error error = writeWeightsObject(module, section, *target->architecture, objects.back()))
       return error;
   }
-  if (llvm::Error error = link(options.kind, objects, name, (*machine)->getTargetTriple(), (*work)->path(), product))
+  if (llvm::Error error = link(options.kind, objects, name, *target, (*work)->path(), product))
     return error;
   return finish();
 }

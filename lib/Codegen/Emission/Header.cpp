@@ -109,6 +109,7 @@ static void describePorts(llvm::raw_ostream &os, StringRef title, ArrayRef<Model
 std::string mlir::quanta::getModelHeader(const ModelDescription &model, StringRef name) {
   std::string text;
   llvm::raw_string_ostream os(text);
+  ::quanta::EmbeddedFile header = ::quanta::getEmbeddedHeader();
   // Not in capitals: names may differ only in case.
   std::string guard = ("QUANTA_MODEL_" + name + "_H").str();
   os << "/* " << name << ": a model compiled by Quanta. This file was generated and needs no other.\n"
@@ -117,7 +118,7 @@ std::string mlir::quanta::getModelHeader(const ModelDescription &model, StringRe
   describePorts(os, "Outputs", model.outputs, model.symbols);
   os << " *\n * Equal names of dimensions stand for equal sizes.\n */\n"
      << "#ifndef " << guard << "\n#define " << guard << "\n\n"
-     << StringRef(quanta_header_text, quanta_header_text_size) << "\n"
+     << StringRef(reinterpret_cast<const char *>(header.data), header.size) << "\n"
      << "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n"
      << "typedef struct " << name << "_model " << name << "_model;\n\n"
      << "/* Makes an instance. Null options are the defaults. */\n"

@@ -59,11 +59,19 @@ Error mlir::quanta::linkRelocatable(ArrayRef<std::string> objects, StringRef out
   return runLinker({"-r"}, objects, output);
 }
 
-/// A shared library of the C library of this machine, or an empty string.
+/// "aarch64-linux-gnu": how Debian and the makers of cross compilers name a system.
+static std::string getSystemName(const Triple &triple) {
+  StringRef environment = triple.getEnvironmentName();
+  return (Triple::getArchTypeName(triple.getArch()) + "-linux-" + (environment.empty() ? "gnu" : environment)).str();
+}
+
+/// A shared library of the C library for the target, or an empty string.
 static std::string findSystemLibrary(StringRef name, const Triple &triple) {
-  std::string multiarch = (triple.getArchName() + "-linux-gnu").str();
-  for (std::string folder : {"/lib/" + multiarch, "/usr/lib/" + multiarch, std::string("/lib64"), std::string("/usr/lib64"),
-                             std::string("/lib"), std::string("/usr/lib")}) {
+  std::string system = getSystemName(triple);
+  std::vector<std::string> folders = {"/lib/" + system, "/usr/lib/" + system, "/usr/" + system + "/lib"};
+  if (::quanta::isHost(triple))
+    folders.insert(folders.end(), {"/lib64", "/usr/lib64", "/lib", "/usr/lib"});
+  for (const std::string &folder : folders) {
     std::string path = folder + "/" + name.str();
     if (sys::fs::exists(path))
       return path;
@@ -71,8 +79,8 @@ static std::string findSystemLibrary(StringRef name, const Triple &triple) {
   return {};
 }
 
-Error mlir::quanta::linkShared(ArrayRef<std::string> objects, StringRef name, const Triple &triple, StringRef folder,
-                               StringRef output) {
+Error mlir::quanta::linkShared(ArrayRef<std::string> objects, StringRef name, const ::quanta::Target &target,
+                               StringRef folder, StringRef output) {
   SmallString<128> script(folder);
   sys::path::append(script, "exports.map");
   std::error_code ec;
@@ -90,30 +98,44 @@ Error mlir::quanta::linkShared(ArrayRef<std::string> objects, StringRef name, co
   std::vector<std::string> arguments = {"-shared", "-Bsymbolic", "-znow", "-zrelro", "-znoexecstack", "--hash-style=gnu",
                                         "--eh-frame-hdr", "--gc-sections", "--version-script=" + script.str().str()};
   std::vector<std::string> inputs(objects.begin(), objects.end());
+  Triple triple(target.triple);
+  // Without the target's C library its functions stay undefined, for the loader to find.
   std::string libc = findSystemLibrary("libc.so.6", triple);
   if (!libc.empty()) {
     arguments.insert(arguments.end(), {"--no-undefined", "--as-needed"});
     inputs.push_back(libc);
     // Part of libc since glibc 2.34, except for the mathematical functions and the lookup of thread-local variables.
-    for (StringRef library : {"libm.so.6", "libpthread.so.0", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"})
+    for (StringRef library : {"libm.so.6", "libpthread.so.0", target.architecture->loader})
       if (std::string path = findSystemLibrary(library, triple); !path.empty())
         inputs.push_back(path);
   }
   return runLinker(std::move(arguments), inputs, output);
 }
 
-Error mlir::quanta::linkExecutable(ArrayRef<std::string> objects, StringRef output) {
-  std::string compiler;
+static Expected<std::string> findCompiler(const ::quanta::Target &target) {
+  Triple triple(target.triple);
+  if (!::quanta::isHost(triple)) {
+    std::string name = getSystemName(triple) + "-gcc";
+    if (auto path = sys::findProgramByName(name))
+      return *path;
+    return userError("an executable for " + target.triple + " needs " + name +
+                     " for linking: install it (Debian: the package gcc-" + getSystemName(triple) +
+                     "), or make an object or a shared library (-o model.o, -o model.so)");
+  }
   for (StringRef name : {"cc", "gcc", "clang-22", "clang"})
-    if (auto path = sys::findProgramByName(name); path && compiler.empty())
-      compiler = *path;
-  if (compiler.empty())
-    if (auto path = sys::findProgramByName("clang", {"/usr/lib/llvm-22/bin"}))
-      compiler = *path;
-  if (compiler.empty())
-    return userError("an executable needs a C compiler for linking: install gcc or clang, or make a shared library "
-                     "(--emit=lib) and run it with quant-run");
+    if (auto path = sys::findProgramByName(name))
+      return *path;
+  if (auto path = sys::findProgramByName("clang", {"/usr/lib/llvm-22/bin"}))
+    return *path;
+  return userError("an executable needs a C compiler for linking: install gcc or clang, or make a shared library "
+                   "(--emit=lib) and run it with quant-run");
+}
+
+Error mlir::quanta::linkExecutable(ArrayRef<std::string> objects, const ::quanta::Target &target, StringRef output) {
+  auto compiler = findCompiler(target);
+  if (!compiler)
+    return compiler.takeError();
   std::vector<std::string> arguments(objects.begin(), objects.end());
   arguments.insert(arguments.end(), {"-o", output.str(), "-lm", "-lpthread", "-Wl,--build-id=none"});
-  return run(compiler, arguments);
+  return run(*compiler, arguments);
 }

@@ -394,13 +394,10 @@ template <typename T> static StringRef bytesOf(const T &value) {
   return {reinterpret_cast<const char *>(&value), sizeof value};
 }
 
-llvm::Error mlir::quanta::writeWeightsObject(ModuleOp module, const WeightsSection &section, const llvm::Triple &triple,
-                                       StringRef path) {
+llvm::Error mlir::quanta::writeWeightsObject(ModuleOp module, const WeightsSection &section, const ::quanta::ArchitectureFacts &architecture,
+                                             StringRef path) {
   using namespace llvm::ELF;
   static_assert(llvm::endianness::native == llvm::endianness::little, "structures are written as they are");
-  if (!triple.isOSBinFormatELF() || !triple.isLittleEndian() || !triple.isArch64Bit())
-    return userError("cannot write objects for '" + triple.str() + "': only 64-bit little-endian ELF is supported");
-
   std::error_code ec;
   llvm::raw_fd_ostream os(path, ec);
   if (ec)
@@ -416,8 +413,7 @@ llvm::Error mlir::quanta::writeWeightsObject(ModuleOp module, const WeightsSecti
     headers[index].sh_flags = flags;
     headers[index].sh_addralign = alignment;
   };
-  bool large = section.large && triple.getArch() == llvm::Triple::x86_64;
-  describe(Data, section.name, SHT_PROGBITS, SHF_ALLOC | (large ? uint64_t(SHF_X86_64_LARGE) : 0),
+  describe(Data, section.name, SHT_PROGBITS, SHF_ALLOC | (section.large ? uint64_t(SHF_X86_64_LARGE) : 0),
            section.bytes > (1 << 20) ? 4096 : kAlignment);
   describe(Stack, ".note.GNU-stack", SHT_PROGBITS, 0, 1);
   describe(Symbols, ".symtab", SHT_SYMTAB, 0, 8);
@@ -440,9 +436,7 @@ llvm::Error mlir::quanta::writeWeightsObject(ModuleOp module, const WeightsSecti
   header.e_ident[EI_DATA] = ELFDATA2LSB;
   header.e_ident[EI_VERSION] = EV_CURRENT;
   header.e_type = ET_REL;
-  header.e_machine = triple.getArch() == llvm::Triple::x86_64    ? EM_X86_64
-                     : triple.getArch() == llvm::Triple::aarch64 ? EM_AARCH64
-                                                                 : EM_RISCV;
+  header.e_machine = architecture.elfMachine;
   header.e_version = EV_CURRENT;
   header.e_ehsize = sizeof(Elf64_Ehdr);
   header.e_shentsize = sizeof(Elf64_Shdr);

@@ -135,7 +135,7 @@ def compile(
         report: Where to write the report, as .json or .html.
         emit: What to write if the suffix does not say it.
         name: Prefix of the C functions. None: the output's stem.
-        cpu: CPUs to compile for. None: this machine's.
+        cpu: CPU to compile for. None: this machine's, or any of another triple's architecture.
         triple: LLVM target triple. None: this machine's.
         opt_level: 0 to 3.
         pass_pipeline: MLIR passes to run after the recipe.

@@ -256,9 +256,17 @@ TEST(Runtime, WeightsFile) {
 }
 
 TEST(Runtime, IsEmbedded) {
-  ASSERT_GT(quanta_rt_bitcode_size, 1000u);
-  EXPECT_EQ(std::memcmp(quanta_rt_bitcode, "BC\xC0\xDE", 4), 0);
-  EXPECT_EQ(std::strlen(quanta_header_text), quanta_header_text_size);
-  EXPECT_NE(std::strstr(quanta_header_text, "quanta_pool_create"), nullptr);
+  for (const char *architecture : {"x86_64", "aarch64"}) {
+    const quanta::EmbeddedRuntime *embedded = quanta::findEmbeddedRuntime(architecture);
+    ASSERT_NE(embedded, nullptr);
+    for (const quanta::EmbeddedFile &file : {embedded->runtime, embedded->runner}) {
+      ASSERT_GT(file.size, 1000u);
+      EXPECT_EQ(std::memcmp(file.data, "BC\xC0\xDE", 4), 0);
+    }
+  }
+  EXPECT_EQ(quanta::findEmbeddedRuntime("riscv64"), nullptr);
+  auto *header = reinterpret_cast<const char *>(quanta::getEmbeddedHeader().data);
+  EXPECT_EQ(std::strlen(header), quanta::getEmbeddedHeader().size);
+  EXPECT_NE(std::strstr(header, "quanta_pool_create"), nullptr);
 }
 } // namespace

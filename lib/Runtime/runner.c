@@ -3,18 +3,8 @@
  * Compiled to bitcode and linked into executables. Needs libc only, so it reads and writes .npz files without compression,
  * as numpy.savez makes them. Files are untrusted: every offset is checked against the file's size.
  *===----------------------------------------------------------------------------------------------------------------------===*/
+#include "libc.h"
 #include "quanta/Runtime/quanta.h"
-
-#include <errno.h>
-#include <fcntl.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
 
 extern const quanta_api quanta_api_table;
 
@@ -53,10 +43,10 @@ static uint64_t little(const file_t *file, uint64_t at, int bytes) {
 
 static file_t open_file(const char *path) {
   int descriptor = open(path, O_RDONLY | O_CLOEXEC);
-  struct stat facts;
-  if (descriptor < 0 || fstat(descriptor, &facts) != 0)
+  long size = descriptor < 0 ? -1 : lseek(descriptor, 0, SEEK_END);
+  if (size < 0)
     fail("cannot open '%s': %s", path, strerror(errno));
-  file_t file = {path, NULL, (uint64_t)facts.st_size};
+  file_t file = {path, NULL, (uint64_t)size};
   if (file.size) {
     void *data = mmap(NULL, file.size, PROT_READ, MAP_PRIVATE, descriptor, 0);
     if (data == MAP_FAILED)
