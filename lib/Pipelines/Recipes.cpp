@@ -28,12 +28,15 @@ static std::string selectLayers(const RecipeValues &values) {
   return text + "}";
 }
 
-/// The options of a uniform format.
-static std::string uniformOptions(const RecipeValues &values) {
+static std::string groupColumns(const RecipeValues &values) {
   std::string group = values.lookup("group");
-  std::string columns = group == "row" ? "0" : group == "tensor" ? "-1" : group;
-  return " bits=" + values.lookup("bits") + " group=" + columns +
-         " zero=" + (values.lookup("sym") == "true" ? "symmetric" : "point");
+  return " group=" + (group == "row" ? "0" : group == "tensor" ? "-1" : group);
+}
+
+/// The options of a uniform format. `asymmetric`: what stands for zero unless it is the middle code.
+static std::string uniformOptions(const RecipeValues &values, StringRef asymmetric) {
+  return " bits=" + values.lookup("bits") + groupColumns(values) +
+         " zero=" + (values.lookup("sym") == "true" ? "symmetric" : asymmetric.str());
 }
 
 std::string mlir::quanta::buildCalibration(const RecipeValues &values, StringRef pipeline) {
@@ -47,24 +50,94 @@ std::string mlir::quanta::buildCalibration(const RecipeValues &values, StringRef
 }
 
 static std::string buildRoundToNearest(const RecipeValues &values) {
-  return selectLayers(values) + ",quanta-quantize-weights{method=rtn" + uniformOptions(values) + "}";
+  return selectLayers(values) + ",quanta-quantize-weights{method=" + (values.lookup("range") == "true" ? "rtn-range" : "rtn") +
+         uniformOptions(values, "point") + "}";
 }
 
-static std::vector<RecipeOption> weightOptions(StringRef bits, StringRef group, StringRef sym) {
+/// A recipe whose passes run with the statistics of each stage.
+static std::string calibrate(const RecipeValues &values, const std::string &pipeline) {
+  return selectLayers(values) + "," + buildCalibration(values, pipeline);
+}
+
+static std::string buildGptq(const RecipeValues &values) {
+  return calibrate(values, "quanta-quantize-weights{method=gptq" + uniformOptions(values, "offset") + "}");
+}
+
+static std::string buildTernary(const RecipeValues &values) {
+  return calibrate(values, "quanta-quantize-weights{method=gptq bits=2 levels=3" + groupColumns(values) + " zero=offset}");
+}
+
+static std::string buildBinary(const RecipeValues &values) {
+  return calibrate(values, "quanta-binarize{" + groupColumns(values).substr(1) + "}");
+}
+
+static std::string buildPartlyBinary(const RecipeValues &values) {
+  std::string salient = values.lookup("salient");
+  std::string form = salient == "0" ? "form=tiles tile=" + values.lookup("tile") + " kept=" + values.lookup("kept")
+                                    : "form=elements salient=" + salient;
+  return calibrate(values, "quanta-saliency-mask{" + form + "},quanta-binarize{high-bits=" + values.lookup("high-bits") + "}");
+}
+
+static std::string buildStructured(const RecipeValues &values) {
+  return calibrate(values, "quanta-saliency-mask{form=columns salient=" + values.lookup("salient") +
+                               "},quanta-binarize{high-bits=" + values.lookup("high-bits") + "}");
+}
+
+using Options = std::vector<RecipeOption>;
+
+/// A recipe's own options, then those that say which layers.
+static Options withSelection(Options options) {
+  for (RecipeOption option : Options{{"head", RecipeOption::Flag, "false", "quantize the output head, too"},
+                                     {"only", RecipeOption::Pattern, "", "regular expression: only these nodes or weights"},
+                                     {"keep", RecipeOption::Pattern, "", "regular expression: leave these nodes or weights in float"}})
+    options.push_back(option);
+  return options;
+}
+
+static Options withCalibration(Options options) {
+  options.push_back({"sequential", RecipeOption::Flag, "true", "statistics and targets know the layers quantized before"});
+  return withSelection(std::move(options));
+}
+
+static Options uniform(StringRef bits, StringRef group, StringRef sym) {
   return {{"bits", RecipeOption::Integer, bits, "bits of a code", 1, 8},
           {"group", RecipeOption::Group, group, "weights along the contraction that share a scale: a number, row or tensor"},
-          {"sym", RecipeOption::Flag, sym, "zero is the middle code; no zero points"},
-          {"head", RecipeOption::Flag, "false", "quantize the output head, too"},
-          {"only", RecipeOption::Pattern, "", "regular expression: only these nodes or weights"},
-          {"keep", RecipeOption::Pattern, "", "regular expression: leave these nodes or weights in float"}};
+          {"sym", RecipeOption::Flag, sym, "zero is the middle code; no zero points"}};
+}
+
+static const RecipeOption rowGroup = {"group", RecipeOption::RowGroup, "row",
+                                      "weights along the contraction that share a scale: a number, or row"};
+
+static Options withRange(Options options) {
+  options.push_back({"range", RecipeOption::Flag, "false", "search for the range that leaves the least error"});
+  return options;
+}
+
+static RecipeOption highBits(StringRef initial) {
+  return {"high-bits", RecipeOption::Integer, initial, "bits of a salient weight", 1, 8};
 }
 
 llvm::ArrayRef<Recipe> mlir::quanta::getRecipes() {
   static const std::vector<Recipe> recipes = {
-      {"rtn", Phase::Quantize, "round each weight to the nearest level", weightOptions("4", "128", "false"),
+      {"rtn", Phase::Quantize, "round each weight to the nearest level", withSelection(withRange(uniform("4", "128", "false"))),
        buildRoundToNearest},
-      {"int8", Phase::Quantize, "8-bit weights with a scale for each row", weightOptions("8", "row", "true"),
+      {"int8", Phase::Quantize, "8-bit weights with a scale for each row", withSelection(uniform("8", "row", "true")),
        buildRoundToNearest},
+      {"gptq", Phase::Quantize, "the least error of each layer's output on data",
+       withCalibration({{"bits", RecipeOption::Integer, "4", "bits of a code", 1, 8},
+                        rowGroup,
+                        {"sym", RecipeOption::Flag, "false", "zero is the middle code; no offsets"}}),
+       buildGptq, true},
+      {"ternary", Phase::Quantize, "three values for each row, by the same means", withCalibration({rowGroup}), buildTernary, true},
+      {"binary", Phase::Quantize, "two values for each row, by the same means", withCalibration({rowGroup}), buildBinary, true},
+      {"pb-llm", Phase::Quantize, "two values for each row, and more bits for salient weights",
+       withCalibration({{"salient", RecipeOption::Share, "0", "share of salient weights; 0: `kept` of each `tile`"},
+                        {"tile", RecipeOption::Integer, "32", "columns of which so many weights are salient", 1, 1024},
+                        {"kept", RecipeOption::Integer, "3", "salient weights of a tile", 0, 1024},
+                        highBits("8")}),
+       buildPartlyBinary, true},
+      {"structured", Phase::Quantize, "two values for each row, and more bits for salient columns",
+       withCalibration({{"salient", RecipeOption::Share, "0.16", "share of salient columns"}, highBits("4")}), buildStructured, true},
   };
   return recipes;
 }
@@ -92,12 +165,21 @@ static llvm::Expected<std::string> checkValue(const RecipeOption &option, String
     if (value.getAsInteger(10, number) || number < option.minimum || number > option.maximum)
       return wrong("a number from " + Twine(option.minimum) + " to " + Twine(option.maximum));
     return std::to_string(number);
+  case RecipeOption::Share: {
+    double share;
+    if (value.getAsDouble(share) || !(share >= 0 && share <= 1))
+      return wrong("a share from 0 to 1");
+    return share == 0 ? std::string("0") : value.str();
+  }
   case RecipeOption::Group:
-    if (value == "row" || value == "tensor")
+  case RecipeOption::RowGroup: {
+    bool tensor = option.kind == RecipeOption::Group;
+    if (value == "row" || (tensor && value == "tensor"))
       return value.str();
     if (value.getAsInteger(10, number) || number < 1)
-      return wrong("a positive number, 'row' or 'tensor'");
+      return wrong(tensor ? "a positive number, 'row' or 'tensor'" : "a positive number or 'row'");
     return std::to_string(number);
+  }
   case RecipeOption::Flag:
     if (value == "true" || value == "1" || value.empty())
       return std::string("true");

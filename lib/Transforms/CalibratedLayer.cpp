@@ -69,6 +69,10 @@ static bool isReplaced(const ::quanta::HessianFactor &factor) {
   return factor.status == FactorStatus::Diagonal || factor.status == FactorStatus::NonFinite;
 }
 
+static int64_t slicesOfBlock(const SolverLayer &layer) {
+  return llvm::divideCeil(layer.weights.rows() / layer.blocks, kSliceRows);
+}
+
 /// Some rows of `whole`, without codes.
 static ::quanta::RowGrids takeRows(const ::quanta::RowGrids &whole, int64_t begin, int64_t rows) {
   auto first = whole.grid.begin() + (whole.rowsAgree() ? 0 : begin * whole.columns);
@@ -76,41 +80,56 @@ static ::quanta::RowGrids takeRows(const ::quanta::RowGrids &whole, int64_t begi
   return ::quanta::RowGrids::create(rows, whole.columns, whole.formats, std::vector<uint16_t>(first, last));
 }
 
-void CalibratedLayers::solveSlices(const SolverLayer &layer, const LayerStatistics &statistics,
-                                   ArrayRef<::quanta::HessianFactor> factors, ::quanta::RowGrids &result,
-                                   EncodedWeight &weight) {
+/// Calls `body` with the number of a slice, its block and its rows, and what the layer should aim at there.
+void CalibratedLayers::forEachSlice(
+    const SolverLayer &layer, const LayerStatistics &statistics, ArrayRef<::quanta::HessianFactor> factors,
+    function_ref<void(int64_t index, int64_t block, int64_t begin, MatrixViewF64 targets)> body) {
   int64_t columns = layer.weights.columns(), blockRows = layer.weights.rows() / layer.blocks;
-  int64_t perBlock = llvm::divideCeil(blockRows, kSliceRows);
-  std::vector<ErrorSums> sums(perBlock * layer.blocks);
-  parallelFor(context, 0, sums.size(), [&](size_t index) {
+  int64_t perBlock = slicesOfBlock(layer);
+  parallelFor(context, 0, perBlock * layer.blocks, [&](size_t index) {
     int64_t block = index / perBlock, first = index % perBlock * kSliceRows, rows = std::min(kSliceRows, blockRows - first);
     int64_t begin = block * blockRows + first;
-    ::quanta::MatrixView weights = layer.weights.block(begin, 0, rows, columns);
-    std::vector<double> original(weights.row(0), weights.row(0) + rows * columns), targets = original;
-    MatrixViewF64 fit = statistics.fit(block);
+    const float *weights = layer.weights.row(begin);
+    std::vector<double> targets(weights, weights + rows * columns);
     if (!statistics.moments.cross.empty())
-      targets = correctTargets({original.data(), rows, columns}, fit, statistics.cross(block), factors[block]);
-    MatrixViewF64 target(targets.data(), rows, columns);
+      targets = correctTargets({targets.data(), rows, columns}, statistics.fit(block), statistics.cross(block), factors[block]);
+    body(index, block, begin, {targets.data(), rows, columns});
+  });
+}
 
-    ::quanta::RowGrids part = takeRows(result, begin, rows);
-    solveGrids(target, factors[block], part);
-    llvm::copy(part.codes, result.codes.begin() + begin * columns);
+void CalibratedLayers::solveSlices(const SolverLayer &layer, const LayerStatistics &statistics,
+                                   ArrayRef<::quanta::HessianFactor> factors, ::quanta::RowGrids &result) {
+  forEachSlice(layer, statistics, factors, [&](int64_t, int64_t block, int64_t begin, MatrixViewF64 targets) {
+    ::quanta::RowGrids part = takeRows(result, begin, targets.rows());
+    solveGrids(targets, factors[block], part);
+    llvm::copy(part.codes, result.codes.begin() + begin * result.columns);
     llvm::copy(part.parameters, result.parameters.begin() + begin * result.grids());
+  });
+}
 
-    std::vector<double> decoded = decodeF64(part), zeros(decoded.size());
-    MatrixViewF64 chosen(decoded.data(), rows, columns), zero(zeros.data(), rows, columns);
+void CalibratedLayers::measure(const SolverLayer &layer, const LayerStatistics &statistics,
+                               function_ref<float(int64_t row, int64_t column)> decode, EncodedWeight &weight) {
+  std::vector<ErrorSums> sums(slicesOfBlock(layer) * layer.blocks);
+  const std::vector<::quanta::HessianFactor> &factors = statistics.factors;
+  forEachSlice(layer, statistics, factors, [&](int64_t index, int64_t block, int64_t begin, MatrixViewF64 target) {
+    int64_t rows = target.rows(), columns = target.columns();
+    std::vector<double> decoded(rows * columns), zeros(decoded.size());
     ErrorSums &sum = sums[index];
+    for (int64_t row = 0; row < rows; ++row)
+      for (int64_t column = 0; column < columns; ++column) {
+        double value = layer.weights(begin + row, column), chosen = decode(begin + row, column);
+        decoded[row * columns + column] = chosen;
+        sum.weight += (value - chosen) * (value - chosen);
+        sum.weightWhole += value * value;
+      }
+    MatrixViewF64 chosen(decoded.data(), rows, columns), zero(zeros.data(), rows, columns);
     // What could not be used measures nothing.
-    MatrixViewF64 measure = isReplaced(factors[block]) ? factors[block].hessianView() : fit;
-    sum.fit = hessianError(target, chosen, measure);
-    sum.fitWhole = hessianError(target, zero, measure);
+    MatrixViewF64 fit = isReplaced(factors[block]) ? factors[block].hessianView() : statistics.fit(block);
+    sum.fit = hessianError(target, chosen, fit);
+    sum.fitWhole = hessianError(target, zero, fit);
     if (statistics.moments.heldOutRows) {
       sum.heldOut = hessianError(target, chosen, statistics.heldOut(block));
       sum.heldOutWhole = hessianError(target, zero, statistics.heldOut(block));
-    }
-    for (size_t i = 0; i < decoded.size(); ++i) {
-      sum.weight += (original[i] - decoded[i]) * (original[i] - decoded[i]);
-      sum.weightWhole += original[i] * original[i];
     }
   });
   ErrorSums total;
@@ -160,12 +179,13 @@ static void describe(const LayerStatistics &statistics, EncodedWeight &weight) {
 
 void CalibratedLayers::solve(const SolverLayer &layer, const LayerStatistics &statistics,
                              ArrayRef<::quanta::HessianFactor> factors, ::quanta::RowGrids &grids, EncodedWeight &weight) {
-  solveSlices(layer, statistics, factors, grids, weight);
+  solveSlices(layer, statistics, factors, grids);
   if (grids.needsF32Scale()) {
     for (::quanta::UniformOptions &format : grids.formats)
       format.halfScale = false;
-    solveSlices(layer, statistics, factors, grids, weight);
+    solveSlices(layer, statistics, factors, grids);
     weight.addNote("scales in f32: they do not fit f16");
   }
+  measure(layer, statistics, [&](int64_t row, int64_t column) { return grids.decode(row, column); }, weight);
   describe(statistics, weight);
 }

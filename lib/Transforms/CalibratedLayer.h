@@ -44,9 +44,15 @@ public:
   void solve(const SolverLayer &layer, const LayerStatistics &statistics, ArrayRef<::quanta::HessianFactor> factors,
              ::quanta::RowGrids &grids, EncodedWeight &weight);
 
+  /// Sets the errors of `weight`: of the layer's output on both parts of the data, and of the weights.
+  void measure(const SolverLayer &layer, const LayerStatistics &statistics,
+               function_ref<float(int64_t row, int64_t column)> decode, EncodedWeight &weight);
+
 private:
+  void forEachSlice(const SolverLayer &layer, const LayerStatistics &statistics, ArrayRef<::quanta::HessianFactor> factors,
+                    function_ref<void(int64_t index, int64_t block, int64_t begin, ::quanta::MatrixViewF64 targets)> body);
   void solveSlices(const SolverLayer &layer, const LayerStatistics &statistics, ArrayRef<::quanta::HessianFactor> factors,
-                   ::quanta::RowGrids &result, EncodedWeight &weight);
+                   ::quanta::RowGrids &result);
 
   MLIRContext *context;
   std::string path;

@@ -22,7 +22,7 @@ struct QuantizeWeights : public mlir::quanta::impl::QuantizeWeightsBase<Quantize
       return signalPassFailure();
     bool calibrated = method == "gptq";
     CalibratedLayers layers(&getContext());
-    auto solve = [&](const SolverLayer &layer) { return calibrated ? compensate(layer, layers) : round(layer); };
+    auto solve = [&](const SolverLayer &layer) { return calibrated ? compensate(layer, layers) : round(layer, layers); };
     if (failed(encodeSelectedLayers(getOperation(), calibrated, solve)))
       signalPassFailure();
   }
@@ -52,7 +52,7 @@ struct QuantizeWeights : public mlir::quanta::impl::QuantizeWeightsBase<Quantize
     return options;
   }
 
-  FailureOr<EncodedWeight> round(const SolverLayer &layer) {
+  FailureOr<EncodedWeight> round(const SolverLayer &layer, CalibratedLayers &layers) {
     bool search = method == "rtn-range";
     UniformOptions options = makeOptions(search ? ::quanta::RangeSearch::leastSquares() : ::quanta::RangeSearch());
     UniformResult result = ::quanta::quantizeRtn(layer.weights, options);
@@ -63,6 +63,12 @@ struct QuantizeWeights : public mlir::quanta::impl::QuantizeWeightsBase<Quantize
     EncodedWeight weight;
     encodeUniform(result, &getContext(), weight);
     weight.weightError = result.error;
+    if (layer.op->hasAttr("quanta.statistics")) {
+      auto statistics = layers.load(layer);
+      if (failed(statistics))
+        return failure();
+      layers.measure(layer, **statistics, [&](int64_t row, int64_t column) { return result.decode(row, column); }, weight);
+    }
     if (!options.halfScale)
       weight.addNote("scales in f32: they do not fit f16");
     return weight;

@@ -3,7 +3,7 @@
 // RUN:   | FileCheck %s --check-prefix=PIPELINE
 // PIPELINE: // quantize
 // PIPELINE: quanta-select-layers{head=false keep={{.*}}(b.*)|(c{1,2}){{.*}} only=w},
-// PIPELINE-NEXT: quanta-quantize-weights{bits=3 group=16 method=rtn zero=point}
+// PIPELINE-NEXT: quanta-quantize-weights{bits=3 group=16 levels=0 method=rtn zero=point}
 // RUN: quantc %s -o - --emit=quant-ir --recipe 'rtn{bits=4 group=32},int8' --report %t.json | FileCheck %s
 // CHECK: quanta.constant
 // CHECK: quanta.linear

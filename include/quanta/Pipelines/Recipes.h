@@ -16,7 +16,7 @@
 namespace mlir::quanta {
 
 struct RecipeOption {
-  enum Kind { Integer, Group, Flag, Pattern };
+  enum Kind { Integer, Share, Group, RowGroup, Flag, Pattern };
   llvm::StringRef name;
   Kind kind;
   llvm::StringRef initial;

@@ -249,8 +249,8 @@ def QuantizeWeights : Pass<"quanta-quantize-weights", "::mlir::ModuleOp"> {
     `levels = 3` with 2 bits is ternary: the same methods with three codes.
 
     Scales are f16, or f32 for a layer in which f16 would overflow or vanish (noted). The relative squared error is left on
-    the op as `quanta.weight_error`; `gptq` adds `quanta.error_calibration`, `quanta.error_held_out` (of the layer's output,
-    relative to the target's), `quanta.seconds`, and a remark with what it used. If the moments are not positive definite the
+    the op as `quanta.weight_error`, and with statistics `quanta.error_calibration`, `quanta.error_held_out` (of the layer's
+    output, relative to the target's) and `quanta.seconds`; `gptq` adds a remark with what it used. If the moments are not positive definite the
     damping grows to 100 times of what it was, and if that does not help only their diagonal is used; weights of inputs that
     were always zero are rounded to nearest; both are noted.
 
