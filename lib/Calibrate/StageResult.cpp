@@ -51,7 +51,7 @@ public:
         return userError("what was made of layer " + Twine(before.number) + " depends on other values than the layer's "
                          "operands and cannot be saved");
     }
-    b.clone(*layer, mapping)->removeAttr("quanta.statistics");
+    b.clone(*layer, mapping);
     return llvm::Error::success();
   }
 

@@ -60,7 +60,7 @@ struct CalibratorTest : testing::Test {
   }
   ~CalibratorTest() override { llvm::sys::fs::remove_directories(folder); }
 
-  void parse() { module = parseSourceString<ModuleOp>(kGraph, &context); }
+  void parse(const char *graph = kGraph) { module = parseSourceString<ModuleOp>(graph, &context); }
 
   /// Keeps the moments of each stage and halves the weights, as if that were an encoding; fails at stage `failAt`.
   LogicalResult calibrate(int failAt = -1) {
@@ -215,6 +215,49 @@ TEST_F(CalibratorTest, RunsAgainWhatIsMissing) {
   ASSERT_EQ(moments.size(), 1u);
   EXPECT_EQ(moments[0].fit, second.fit);
   EXPECT_EQ(moments[0].cross, second.cross);
+}
+
+TEST_F(CalibratorTest, PatchesOfGroupedConvolutions) {
+  parse(R"mlir(
+    func.func @main(%x: tensor<?x4x3x2xf32>) -> tensor<?x2x3x2xf32> attributes {quanta.inputs = ["x"], quanta.outputs = ["y"]} {
+      %w = arith.constant dense<1.0> : tensor<2x2x3x1xf32>
+      %y = quanta.conv2d %x, %w {quanta.selected, strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>,
+        pads = array<i64: 1, 0, 1, 0>, groups = 2 : i64} : (tensor<?x4x3x2xf32>, tensor<2x2x3x1xf32>) -> tensor<?x2x3x2xf32>
+      return %y : tensor<?x2x3x2xf32>
+    })mlir");
+  constexpr int64_t samples = 9;
+  std::vector<float> values;
+  for (int64_t i = 0; i < samples * 4 * 3 * 2; ++i)
+    values.push_back(static_cast<float>(i * 7 % 11) / 8 - 0.5f);
+  llvm::cantFail(::quanta::writeNpz(options.data, {{"x", Array::copyOf<float>(DType::F32, {samples, 4, 3, 2}, values)}}));
+  LayerMoments result;
+  std::string log;
+  llvm::raw_string_ostream os(log);
+  auto runner = createCompilingGraphRunner(1);
+  auto solve = [&]() -> LogicalResult {
+    module->walk([&](Conv2DOp layer) {
+      result = llvm::cantFail(::quanta::loadMoments(layer->getAttrOfType<StringAttr>("quanta.statistics")));
+    });
+    return success();
+  };
+  ASSERT_TRUE(succeeded(llvm::cantFail(mlir::quanta::calibrate(*module, options, *runner, solve, os))));
+  ASSERT_EQ(result.blocks, 2);
+  ASSERT_EQ(result.channels, 6);
+  EXPECT_EQ(result.fitRows, 8u * 3 * 2);
+  EXPECT_EQ(result.heldOutRows, 3u * 2);
+  auto tap = [&](int64_t n, int64_t group, int64_t k, int64_t y, int64_t x) -> double {
+    int64_t line = y + k % 3 - 1;
+    return line < 0 || line > 2 ? 0 : values[static_cast<size_t>(((n * 4 + group * 2 + k / 3) * 3 + line) * 2 + x)];
+  };
+  for (int64_t group = 0; group < 2; ++group)
+    for (int64_t i = 0; i < 6; ++i)
+      for (int64_t j = 0; j < 6; ++j) {
+        double sum = 0;
+        for (int64_t n = 0; n < samples; ++n)
+          for (int64_t pixel = 0; pixel < 6 && n % 8 != 7; ++pixel)
+            sum += tap(n, group, i, pixel / 2, pixel % 2) * tap(n, group, j, pixel / 2, pixel % 2);
+        EXPECT_NEAR(result.fit[static_cast<size_t>((group * 6 + i) * 6 + j)], sum / 48, 1e-6) << group << " " << i << " " << j;
+      }
 }
 
 TEST_F(CalibratorTest, RefusesAStoreInUse) {
