@@ -148,6 +148,36 @@ def MergeConstants : Pass<"quanta-merge-constants", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::arith::ArithDialect"];
 }
 
+//===- Equivalent transforms ----------------------------------------------------------------------------------------------===//
+
+def ExplainLegality : Pass<"quanta-explain-legality", "::mlir::ModuleOp"> {
+  let summary = "say what would have to change if the channels of layers' inputs changed";
+  let description = [{
+    For the input of every `quanta.linear` and `quanta.conv2d`, and the query and value of every `quanta.attention`, leaves a
+    remark that says whether its channels may be permuted, scaled, shifted, rotated, centered or duplicated without a change
+    of the model's function: how many channels are free and which may be exchanged, the constants that would absorb the
+    change, and what it costs, or why it is refused, with a note at the op that refuses. This is the analysis that
+    `quanta-reorder`, `quanta-smooth` and `quanta-rotate` act on. Changes nothing.
+
+    The analysis walks from a value through its producer and users. A permutation passes elementwise ops, norms, softmax and
+    sums; a scale passes what is homogeneous (ReLU, sums, one factor of a product) and ends in constants; a rotation passes
+    what is linear and RMS norms without scales of their own; a shift ends in biases. Heads are kept together, query heads
+    that share a key head change alike, and rotary pairs stay pairs. An op without a rule refuses.
+
+    Cost: linear in the elements along channels, for each layer.
+
+    ```mlir
+    %y = quanta.linear %x, %w : (tensor<?x64xf32>, tensor<32x64xf32>) -> tensor<?x32xf32> // %x = relu of a linear layer
+    ==> // transform=scale
+    remark: input may change by a scale: 64 channels, 3 constants absorb it, 24832 bytes rewritten
+    ```
+  }];
+  let options = [
+    Option<"transform", "transform", "std::string", "\"permute\"", "permute, scale, shift, rotate, center or duplicate">,
+    Option<"stores", "stores", "bool", "false", "let norms store their results in another order">,
+  ];
+}
+
 //===- Quantization -------------------------------------------------------------------------------------------------------===//
 
 def SelectLayers : Pass<"quanta-select-layers", "::mlir::ModuleOp"> {
