@@ -7,7 +7,7 @@ Calibrates on 512 windows of wt2_train.npy, evaluates on wt2_test_dev.npy, or wi
 options). A row that is in the file --out (one JSON object a line) is not measured again, so a stopped run continues.
 --outlier FILE adds the model that eval/make_outlier_variant.py makes of opt-wt2. --layers prints, in place of perplexities,
 the mean error on held-out data that rtn, rtn with a range search and gptq leave in the layers at 2, 3 and 4 bits, and how
-many layers are out of order; other recipes' errors are measured on the moments of gptq.
+many layers are out of order, all on the inputs of the float model.
 """
 import argparse
 import json
@@ -102,12 +102,14 @@ def layer_errors(model, bits, scratch):
     """Held-out error of each layer by each method, all with the moments of the float model's inputs."""
     errors = {}
     for method in ("rtn", "rtn-range", "gptq"):
-        text = tool("quantc", model_path(model), "-o", "-", "--emit=quant-ir", "--pass-pipeline",
-                    f"quanta-select-layers,quanta-calibrate{{data={os.path.join(data, 'wt2_train.npy')} samples={arguments.samples} "
-                    f"sequential=false pipeline='quanta-quantize-weights{{method={method} bits={bits} group=0 zero=offset}}'}}",
-                    "--report", os.path.join(scratch, "l.json"))
-        del text
-        for layer in json.load(open(os.path.join(scratch, "l.json")))["layers"]:
+        report = os.path.join(scratch, "l.json")
+        # The zero point of rtn is an integer, as in its recipe.
+        zero = "point" if method == "rtn" else "offset"
+        calibrate = (f"data={os.path.join(data, 'wt2_train.npy')} samples={arguments.samples} sequential=false "
+                     f"pipeline='quanta-quantize-weights{{method={method} bits={bits} group=0 zero={zero}}}'")
+        tool("quantc", model_path(model), "-o", os.path.join(scratch, "l.mlirbc"), "--emit=quant-ir", "--pass-pipeline",
+             f"quanta-select-layers,quanta-calibrate{{{calibrate}}}", "--report", report)
+        for layer in json.load(open(report))["layers"]:
             if layer["error_held_out"] is not None:
                 errors.setdefault(layer["name"], []).append(layer["error_held_out"])
     return errors

@@ -54,4 +54,14 @@ for better, worse in zip(order, order[1:]):
 expect(errors["structured{salient=0.16 high-bits=4}"] < errors["binary"], "columns of more bits do not help")
 expect(errors["pb-llm{salient=0.1 high-bits=8}"] < errors["binary"], "weights of more bits do not help")
 expect(accuracy["gptq{bits=2 group=row}"] > accuracy["rtn"], "two bits are no better than rounded to nearest")
+
+# The number of threads makes no difference.
+with tempfile.TemporaryDirectory() as scratch:
+    objects = []
+    for threads in ("1", "3"):
+        path = os.path.join(scratch, "m.o")
+        subprocess.run(["quantc", model, "-o", path, "--recipe", "pb-llm", "--threads", threads, *calibration], check=True,
+                       stderr=subprocess.DEVNULL)
+        objects.append(open(path, "rb").read())
+    expect(objects[0] == objects[1], "objects differ with the number of threads")
 sys.exit(failed != 0)
