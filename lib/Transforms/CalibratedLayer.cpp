@@ -107,6 +107,15 @@ void CalibratedLayers::solveSlices(const SolverLayer &layer, const LayerStatisti
   });
 }
 
+std::vector<float> CalibratedLayers::computeTargets(const SolverLayer &layer, const LayerStatistics &statistics) {
+  std::vector<float> result(layer.weights.rows() * layer.weights.columns());
+  forEachSlice(layer, statistics, statistics.factors, [&](int64_t, int64_t, int64_t begin, MatrixViewF64 targets) {
+    std::copy(targets.row(0), targets.row(0) + targets.rows() * targets.columns(),
+              result.begin() + begin * targets.columns());
+  });
+  return result;
+}
+
 void CalibratedLayers::measure(const SolverLayer &layer, const LayerStatistics &statistics,
                                function_ref<float(int64_t row, int64_t column)> decode, EncodedWeight &weight) {
   std::vector<ErrorSums> sums(slicesOfBlock(layer) * layer.blocks);

@@ -44,6 +44,9 @@ public:
   void solve(const SolverLayer &layer, const LayerStatistics &statistics, ArrayRef<::quanta::HessianFactor> factors,
              ::quanta::RowGrids &grids, EncodedWeight &weight);
 
+  /// What the layer should aim at, [rows, columns]: its weights, or with cross moments what correctTargets makes of them.
+  std::vector<float> computeTargets(const SolverLayer &layer, const LayerStatistics &statistics);
+
   /// Sets the errors of `weight`: of the layer's output on both parts of the data, and of the weights.
   void measure(const SolverLayer &layer, const LayerStatistics &statistics,
                function_ref<float(int64_t row, int64_t column)> decode, EncodedWeight &weight);

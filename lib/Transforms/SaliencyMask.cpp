@@ -28,7 +28,8 @@ struct SaliencyMask : public mlir::quanta::impl::SaliencyMaskBase<SaliencyMask> 
           return failure();
         statistics = *loaded;
       }
-      annotateLayer(layer, statistics.get());
+      std::vector<double> scores = statistics ? scoreTargets(layer, layers, *statistics) : scoreMagnitudes(layer);
+      annotateLayer(layer, scores, statistics.get());
       return success();
     };
     if (failed(visitSelectedLayers(getOperation(), by != "magnitude", annotate)))
@@ -49,8 +50,7 @@ struct SaliencyMask : public mlir::quanta::impl::SaliencyMaskBase<SaliencyMask> 
     return success();
   }
 
-  void annotateLayer(const SolverLayer &layer, const LayerStatistics *statistics) {
-    std::vector<double> scores = scoreWeights(layer, statistics);
+  void annotateLayer(const SolverLayer &layer, const std::vector<double> &scores, const LayerStatistics *statistics) {
     int64_t rows = layer.weights.rows(), columns = layer.weights.columns();
     MatrixViewF64 view(scores.data(), rows, columns);
     std::vector<uint8_t> mask;
@@ -76,19 +76,21 @@ struct SaliencyMask : public mlir::quanta::impl::SaliencyMaskBase<SaliencyMask> 
     layer.op->setAttr("quanta.mask", builder.getDictionaryAttr(fields));
   }
 
-  /// What losing each weight costs, by the chosen rule.
-  std::vector<double> scoreWeights(const SolverLayer &layer, const LayerStatistics *statistics) {
-    if (!statistics) {
-      // Sums over a column are of squares, as with the other rules.
-      std::vector<double> scores = ::quanta::magnitudeSaliency(layer.weights);
-      if (form == "columns")
-        llvm::transform(scores, scores.begin(), [](double score) { return score * score; });
-      return scores;
-    }
+  std::vector<double> scoreMagnitudes(const SolverLayer &layer) {
+    // Sums over a column are of squares, as with the other rules.
+    std::vector<double> scores = ::quanta::magnitudeSaliency(layer.weights);
+    if (form == "columns")
+      llvm::transform(scores, scores.begin(), [](double score) { return score * score; });
+    return scores;
+  }
+
+  /// What losing each weight of the layer's target costs.
+  std::vector<double> scoreTargets(const SolverLayer &layer, CalibratedLayers &layers, const LayerStatistics &statistics) {
     std::vector<double> scores;
+    std::vector<float> targets = layers.computeTargets(layer, statistics);
     int64_t blockRows = layer.weights.rows() / layer.blocks, columns = layer.weights.columns();
     for (int64_t block = 0; block < layer.blocks; ++block) {
-      const ::quanta::HessianFactor &factor = statistics->factors[block];
+      const ::quanta::HessianFactor &factor = statistics.factors[block];
       std::vector<double> divisors(columns);
       for (int64_t position = 0; position < columns; ++position) {
         int64_t j = factor.order[position];
@@ -97,8 +99,8 @@ struct SaliencyMask : public mlir::quanta::impl::SaliencyMaskBase<SaliencyMask> 
         bool diagonal = form == "columns" || by == "activation";
         divisors[j] = diagonal ? 1 / std::sqrt(factor.hessianView()(j, j)) : factor.upperView()(position, position);
       }
-      llvm::append_range(scores,
-                         ::quanta::hessianSaliency(layer.weights.block(block * blockRows, 0, blockRows, columns), divisors));
+      ::quanta::MatrixView part(targets.data() + block * blockRows * columns, blockRows, columns);
+      llvm::append_range(scores, ::quanta::hessianSaliency(part, divisors));
     }
     return scores;
   }

@@ -327,7 +327,7 @@ def SaliencyMask : Pass<"quanta-saliency-mask", "::mlir::ModuleOp"> {
 
     What counts: `by = hessian` is w²/U_jj², H⁻¹ = UᵀU, what dropping a weight costs when the weights behind it in the
     sweep make up for it, and for columns H_jj·‖w_j‖²; `activation` is w²·H_jj for weights and the largest input for columns
-    (PTQ1.61); `magnitude` is |w|, and ‖w_j‖² for columns. All but `magnitude` act on layers that carry `quanta.statistics`
+    (PTQ1.61); `magnitude` is |w|, and ‖w_j‖² for columns. With cross moments w is the corrected target. All but `magnitude` act on layers that carry `quanta.statistics`
     only. Of equal scores the first count.
 
     Errors: an unknown form or rule, a share outside 0 to 1, statistics that cannot be read, do not fit or hold no rows.
