@@ -373,6 +373,7 @@ llvm::Error Driver::addPasses(Phase phase, OpPassManager &passes) {
     passes.addPass(createMergeConstants());
     passes.addPass(createCanonicalizerPass());
     passes.addPass(createCSEPass());
+    passes.addPass(createRecognizeWeights());
     break;
   case Phase::Quantize: {
     // Accepts what --dump-pass-pipeline and quant-opt print, too.

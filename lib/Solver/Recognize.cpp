@@ -104,13 +104,14 @@ public:
     std::optional<RecognizedWeights> best;
     for (RecognizedKind kind :
          {RecognizedKind::Binary, RecognizedKind::Ternary, RecognizedKind::PowerOfTwo, RecognizedKind::Uniform})
-      if (fitKind(kind) && (!best || result.bits < best->bits) && encode())
+      if ((kind != RecognizedKind::PowerOfTwo || options.powersOfTwo) && fitKind(kind) && (!best || result.bits < best->bits) && encode())
         best = result;
     return best;
   }
 
 private:
-  /// No code has more than 2^maxBits values. Stops at the first group with more.
+  /// No code has more than 2^maxBits values. Stops at the first group with more, or with values that have no common
+  /// scale: groups of few columns have few values whatever they are.
   bool collectLevels() {
     groups.clear();
     size_t most = size_t(1) << options.maxBits;
@@ -127,6 +128,8 @@ private:
               return false;
           }
         groups.emplace_back(levels.begin(), levels.end());
+        if (!fitPowerOfTwo(groups.back()) && !fitUniform(groups.back(), (1 << options.maxBits) - 1))
+          return false;
       }
     return true;
   }

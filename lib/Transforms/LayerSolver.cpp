@@ -11,8 +11,7 @@
 using namespace mlir;
 using namespace mlir::quanta;
 
-/// A constant's elements as f32 in place.
-static std::optional<ArrayRef<float>> getFloats(Attribute attr, SmallVectorImpl<float> &storage) {
+std::optional<ArrayRef<float>> mlir::quanta::getFloats(Attribute attr, SmallVectorImpl<float> &storage) {
   if (auto resource = dyn_cast<DenseResourceElementsAttr>(attr)) {
     AsmResourceBlob *blob = resource.getRawHandle().getBlob();
     if (!blob)
@@ -78,6 +77,36 @@ static DenseResourceElementsAttr makeComponent(StringRef key, const Component &c
   return makeResource<uint16_t>(key, type, half);
 }
 
+Value mlir::quanta::createEncodedConstant(Value constant, StringRef name, const EncodedWeight &weight) {
+  auto from = cast<RankedTensorType>(constant.getType());
+  NamedAttrList components;
+  for (const Component &component : weight.encoding.getComponents(from.getShape()))
+    components.set(component.name, makeComponent((name + "." + component.name).str(), component, weight));
+  OpBuilder at(constant.getDefiningOp());
+  auto type = RankedTensorType::get(from.getShape(), from.getElementType(), weight.encoding);
+  return ConstantOp::create(at, constant.getLoc(), type, components.getDictionary(at.getContext()));
+}
+
+void mlir::quanta::eraseUnusedConstants(ModuleOp module, ArrayRef<Operation *> constants) {
+  SmallVector<DenseResourceElementsAttr> candidates;
+  for (Operation *constant : constants) {
+    if (!constant->use_empty())
+      continue;
+    if (auto resource = dyn_cast<DenseResourceElementsAttr>(cast<arith::ConstantOp>(constant).getValue()))
+      candidates.push_back(resource);
+    constant->erase();
+  }
+  DenseSet<StringRef> used;
+  module.walk([&](arith::ConstantOp op) {
+    if (auto resource = dyn_cast<DenseResourceElementsAttr>(op.getValue()))
+      used.insert(resource.getRawHandle().getKey());
+  });
+  for (DenseResourceElementsAttr resource : candidates)
+    if (!used.contains(resource.getRawHandle().getKey()))
+      if (auto *blob = resource.getRawHandle().getBlob())
+        *blob = AsmResourceBlob();
+}
+
 static bool isSelected(Operation *op) {
   return isa<LinearOp, Conv2DOp>(op) && op->hasAttr("quanta.selected") && !getEncoding(op->getOperand(1).getType());
 }
@@ -102,26 +131,7 @@ public:
     return success();
   }
 
-  /// Blobs live as long as the context; drop the floats that no constant holds any more.
-  void releaseUnused() {
-    SmallVector<DenseResourceElementsAttr> candidates;
-    for (Operation *constant : constants) {
-      if (!constant->use_empty())
-        continue;
-      if (auto resource = dyn_cast<DenseResourceElementsAttr>(cast<arith::ConstantOp>(constant).getValue()))
-        candidates.push_back(resource);
-      constant->erase();
-    }
-    DenseSet<StringRef> used;
-    module.walk([&](arith::ConstantOp op) {
-      if (auto resource = dyn_cast<DenseResourceElementsAttr>(op.getValue()))
-        used.insert(resource.getRawHandle().getKey());
-    });
-    for (DenseResourceElementsAttr resource : candidates)
-      if (!used.contains(resource.getRawHandle().getKey()))
-        if (auto *blob = resource.getRawHandle().getBlob())
-          *blob = AsmResourceBlob();
-  }
+  void releaseUnused() { eraseUnusedConstants(module, constants); }
 
 private:
   LogicalResult solveLayer(const SolverLayer &layer, Value weight, Value &replacement) {
@@ -131,12 +141,7 @@ private:
       return failure();
     double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 
-    auto type = RankedTensorType::get(layer.type.getShape(), layer.type.getElementType(), result->encoding);
-    NamedAttrList components;
-    for (const Component &component : result->encoding.getComponents(layer.type.getShape()))
-      components.set(component.name, makeComponent((layer.name + "." + component.name), component, *result));
-    OpBuilder at(weight.getDefiningOp());
-    replacement = ConstantOp::create(at, weight.getLoc(), type, components.getDictionary(module.getContext()));
+    replacement = createEncodedConstant(weight, layer.name, *result);
     annotate(layer.op, *result, seconds);
     return success();
   }

@@ -39,6 +39,16 @@ struct EncodedWeight {
   void addNote(const Twine &text);
 };
 
+/// The f32 elements of a constant, where they lie if they are aligned, else copied to `storage`.
+std::optional<ArrayRef<float>> getFloats(Attribute attr, SmallVectorImpl<float> &storage);
+
+/// A constant of the encoded `weight` beside the one it stands for. Its arrays are named after `name`.
+Value createEncodedConstant(Value constant, StringRef name, const EncodedWeight &weight);
+
+/// Erases those of the constants that nobody uses, and frees the data that no other constant shares: blobs live as long as
+/// the context.
+void eraseUnusedConstants(ModuleOp module, ArrayRef<Operation *> constants);
+
 /// Sets the encoding and the components.
 void encodeUniform(const ::quanta::UniformResult &result, MLIRContext *context, EncodedWeight &weight);
 UniformAttr getUniformEncoding(const ::quanta::UniformOptions &options, MLIRContext *context);

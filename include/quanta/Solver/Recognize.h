@@ -18,6 +18,7 @@ enum class RecognizedKind : uint8_t {
 struct RecognizeOptions {
   unsigned maxBits = 8;    ///< of a code, 1 to 8
   int64_t minColumns = 16; ///< of a group smaller than the matrix: a few weights may have a common scale by chance
+  bool powersOfTwo = true; ///< whether to look for them
 };
 
 /// A matrix as codes and scales, in f32 arithmetic, that decode to exactly the weights (−0 may decode to 0).

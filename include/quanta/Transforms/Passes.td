@@ -148,6 +148,32 @@ def MergeConstants : Pass<"quanta-merge-constants", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::arith::ArithDialect"];
 }
 
+def RecognizeWeights : Pass<"quanta-recognize-weights", "::mlir::ModuleOp"> {
+  let summary = "encode weights that are quantized already as what they are";
+  let description = [{
+    Constant f32 weights of linear layers and convolutions that have few distinct values, with one scale for the matrix, a
+    range of columns, a row or a group of a row, become `quanta.constant`s of `#quanta.uniform`: binary (±a) with 1 bit,
+    ternary (−a, 0, a) with 3 levels, five to a byte, and integer multiples of a scale with the fewest bits. Only if the
+    arithmetic of the kernels, with fused and with separate products, decodes to exactly the same f32 values; scales are
+    f16 where that is exact, else f32. So nothing changes but the size of the model, and the passes that quantize find
+    nothing left to do for these layers. An embedding that shares the weight reads the codes too.
+
+    Weights that are powers of two, or whose decoding would round, stay in float with a remark. The note of a recognized
+    layer says of what kind it is.
+
+    Cost: ordinary weights are given up at the first group that no scale explains, so a large model is hardly read;
+    recognized ones are read a few times. Run after constants are folded, before layers are quantized.
+
+    ```mlir
+    %w = arith.constant dense<[[0.5, -0.5], [0.5, 0.5]]> : tensor<2x2xf32>
+    ==>
+    %w = quanta.constant {codes = dense_resource<w.codes> : tensor<2x2xi8>, scales = dense_resource<w.scales> : tensor<1x1xf16>}
+      : tensor<2x2xf32, #quanta.uniform<bits = 1, group = -1>>
+    ```
+  }];
+  let dependentDialects = ["::mlir::quanta::QuantaDialect"];
+}
+
 //===- Equivalent transforms ----------------------------------------------------------------------------------------------===//
 
 def ExplainLegality : Pass<"quanta-explain-legality", "::mlir::ModuleOp"> {
