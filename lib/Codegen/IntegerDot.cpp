@@ -12,8 +12,8 @@ namespace {
 struct Instructions {
   IntegerDot dot;
   unsigned bits;
-  const char *bytes; ///< u8 × s8: into i32 lanes, added to a sum, or pairs into i16 lanes
-  const char *words; ///< s16 × s16, pairs into i32 lanes
+  const char *bytes; ///< u8 × s8 (Arm: s8 × s8 but for usdot): into i32 lanes, added to a sum, or into i16 lanes
+  const char *words; ///< s16 × s16, pairs into i32 lanes; Arm: sums of pairs of i16 lanes into i32 lanes
 };
 const Instructions instructions[] = {
     {IntegerDot::X86Vnni, 512, "llvm.x86.avx512.vpdpbusd.512", nullptr},
@@ -21,6 +21,9 @@ const Instructions instructions[] = {
     {IntegerDot::X86Bytes, 512, "llvm.x86.avx512.pmaddubs.w.512", "llvm.x86.avx512.pmaddw.d.512"},
     {IntegerDot::X86Bytes, 256, "llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd"},
     {IntegerDot::X86Words, 128, nullptr, "llvm.x86.sse2.pmadd.wd"},
+    {IntegerDot::ArmMixed, 128, "llvm.aarch64.neon.usdot", nullptr},
+    {IntegerDot::ArmSigned, 128, "llvm.aarch64.neon.sdot", nullptr},
+    {IntegerDot::ArmWords, 128, "llvm.aarch64.neon.smull", "llvm.aarch64.neon.saddlp"},
 };
 
 class DotEmitter {
@@ -41,10 +44,17 @@ public:
       sum = emitBytes(sum, b.andi(codes, b.tileOf(0x0f0f0f0f)), activations, 1);
       return emitBytes(sum, b.andi(b.shiftRight(codes, 4), b.tileOf(0x0f0f0f0f)), activations, 16);
     }
+    if (isSigned() && codeBits == 8) {
+      // The highest bit of a code is −128 of a signed byte where it is 128 of the code.
+      sum = emitBytes(sum, b.andi(codes, b.tileOf(0x7f7f7f7f)), activations, 1);
+      Value high = b.andi(codes, b.tileOf(static_cast<int32_t>(0x80808080u)));
+      return b.sub(sum, emitBytes(b.tileOf(0), high, activations, 1));
+    }
     return emitBytes(sum, codes, activations, 1);
   }
 
 private:
+  bool isSigned() const { return found->dot == IntegerDot::ArmSigned || found->dot == IntegerDot::ArmWords; }
   VectorType lanes(unsigned width) { return VectorType::get({found->bits / width}, b.getIntegerType(width)); }
   Value call(const char *name, Type result, ValueRange operands) {
     return LLVM::CallIntrinsicOp::create(b, result, b.getStringAttr(name), operands).getResult(0);
@@ -74,10 +84,22 @@ private:
       Value q = cast(lanes(8), operands[0]), x = cast(lanes(8), operands[1]);
       if (!found->words)
         return call(found->bytes, lanes(32), {part, q, x});
+      if (found->dot == IntegerDot::ArmWords)
+        return b.add(part, emitLong(q, x));
       Value pairs = call(found->bytes, lanes(16), {q, x});
       Value factors = arith::ConstantOp::create(b, DenseElementsAttr::get(lanes(16), factor));
       return b.add(part, call(found->words, lanes(32), {pairs, factors}));
     });
+  }
+
+  /// Neighbouring products, below 2¹⁴, are added in 16 bits, then those sums in 32.
+  Value emitLong(Value q, Value x) {
+    auto multiply = [&](int64_t begin) {
+      auto half = [&](Value bytes) { return Value(vector::ExtractStridedSliceOp::create(b, bytes, {begin}, {8}, {1})); };
+      return call(found->bytes, lanes(16), {half(q), half(x)});
+    };
+    Value pairs = call("llvm.aarch64.neon.addp", lanes(16), {multiply(0), multiply(8)});
+    return call(found->words, lanes(32), {pairs});
   }
 
   Value emitWords(Value sum, Value codes, Value activations) {
@@ -111,7 +133,16 @@ private:
 
 } // namespace
 
-bool mlir::quanta::multipliesWholeBytes(const ::quanta::TargetLevel &level) { return level.dot != IntegerDot::X86Bytes; }
+bool mlir::quanta::multipliesWholeBytes(const ::quanta::TargetLevel &level) {
+  switch (level.dot) {
+  case IntegerDot::X86Bytes:
+  case IntegerDot::ArmSigned:
+  case IntegerDot::ArmWords:
+    return false;
+  default:
+    return true;
+  }
+}
 
 Value mlir::quanta::emitIntegerDot(KernelBuilder &b, Value sum, Value codes, Value activations, unsigned codeBits) {
   return DotEmitter(b).emit(sum, codes, activations, codeBits);

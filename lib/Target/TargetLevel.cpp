@@ -17,7 +17,9 @@ static const TargetLevel levels[] = {
     {"x86-avx2", Triple::x86_64, "avx2,fma,f16c", 256, 16, IntegerDot::X86Bytes, true},
     {"x86", Triple::x86_64, "", 128, 16, IntegerDot::X86Words, false},
     // The scalable vectors of SVE are at least as wide as these and are not used.
-    {"arm", Triple::aarch64, "", 128, 32, IntegerDot::Generic, true},
+    {"arm-i8mm", Triple::aarch64, "dotprod,i8mm", 128, 32, IntegerDot::ArmMixed, true},
+    {"arm-dotprod", Triple::aarch64, "dotprod", 128, 32, IntegerDot::ArmSigned, true},
+    {"arm", Triple::aarch64, "", 128, 32, IntegerDot::ArmWords, true},
     {"generic", Triple::UnknownArch, "", 128, 16, IntegerDot::Generic, false},
 };
 

@@ -16,10 +16,13 @@ namespace quanta {
 /// The instruction that multiplies small integers and adds neighbours up: lane i of a 32-bit sum grows by
 /// Σ₀³ code[4i + j] · activation[4i + j], codes unsigned and activations in −127 … 127. Registers are as wide as vectors.
 enum class IntegerDot {
-  Generic,  ///< widening multiplications of vectors
-  X86Words, ///< pmaddwd on bytes widened to 16 bits
-  X86Bytes, ///< pmaddubsw and pmaddwd; sums of pairs saturate for codes above 127
-  X86Vnni,  ///< vpdpbusd
+  Generic,   ///< widening multiplications of vectors
+  X86Words,  ///< pmaddwd on bytes widened to 16 bits
+  X86Bytes,  ///< pmaddubsw and pmaddwd; sums of pairs saturate for codes above 127
+  X86Vnni,   ///< vpdpbusd
+  ArmWords,  ///< smull, addp, sadalp; codes below 128
+  ArmSigned, ///< sdot; codes below 128
+  ArmMixed,  ///< usdot
 };
 
 struct TargetLevel {
