@@ -34,6 +34,8 @@ if subprocess.run([python, "-c", "import onnxruntime"], stderr=subprocess.DEVNUL
     config.available_features.add("onnxruntime")
 if platform.machine() == "x86_64":
     config.available_features.add("x86_64")
+if shutil.which("qemu-x86_64"):
+    config.available_features.add("x86_64-emulator")
 # Compiled models for another architecture run in an emulator, linked with that architecture's C library.
 config.substitutions.append(("%aarch64", "qemu-aarch64 -L /usr/aarch64-linux-gnu"))
 if shutil.which("aarch64-linux-gnu-gcc"):

@@ -24,7 +24,7 @@ public:
   Bench(MLIRContext &context, const BenchmarkOptions &options) : context(context), options(options) {}
 
   llvm::Error prepare() {
-    auto resolved = ::quanta::Target::resolve("", {options.cpu});
+    auto resolved = ::quanta::Target::resolve("", options.cpu);
     if (!resolved)
       return resolved.takeError();
     target = resolved->triple + ", " + resolved->cpu;

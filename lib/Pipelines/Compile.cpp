@@ -274,7 +274,8 @@ private:
   llvm::Error parse();
   Phase guessFirstPhase();
   llvm::Error runPhase(Phase phase);
-  llvm::Error addPasses(Phase phase, OpPassManager &passes);
+  llvm::Error addPasses(Phase phase, OpPassManager &passes, const ::quanta::Target &target);
+  llvm::Error runPasses(Phase phase, ModuleOp on, const ::quanta::Target &target);
   llvm::Error addTextual(StringRef pipeline, OpPassManager &passes);
   void nameModel();
   llvm::Error writeText(StringRef path, StringRef text);
@@ -289,8 +290,9 @@ private:
   std::vector<RecipeUse> recipes;
   OutputKind kind;
   std::string output, name;
-  const ::quanta::TargetLevel *level = nullptr;
+  std::vector<::quanta::Target> targets; ///< best first
   OwningOpRef<ModuleOp> module;
+  std::vector<OwningOpRef<ModuleOp>> others; ///< from the phase `lower` on: for the second target, the third …
 };
 } // namespace
 
@@ -361,7 +363,7 @@ llvm::Error Driver::addTextual(StringRef pipeline, OpPassManager &passes) {
   return fail("in the pass pipeline '" + pipeline + "': " + StringRef(message).trim());
 }
 
-llvm::Error Driver::addPasses(Phase phase, OpPassManager &passes) {
+llvm::Error Driver::addPasses(Phase phase, OpPassManager &passes, const ::quanta::Target &target) {
   for (const RecipeUse &use : recipes)
     if (use.recipe->phase == phase)
       if (llvm::Error error = addTextual(use.getPipeline(), passes))
@@ -385,7 +387,7 @@ llvm::Error Driver::addPasses(Phase phase, OpPassManager &passes) {
     break;
   }
   case Phase::Lower:
-    buildLowerPhase(passes, *level);
+    buildLowerPhase(passes, target.getLevel());
     break;
   case Phase::Import:
   case Phase::Transform:
@@ -409,18 +411,27 @@ llvm::Error Driver::runPhase(Phase phase) {
       if (std::string own = use.values.lookup("keep"); !own.empty())
         keep.push_back(own);
     report.addLayers(*module, keep);
+    for (const ::quanta::Target &target : llvm::drop_begin(targets)) {
+      others.emplace_back(module->clone());
+      if (llvm::Error error = runPasses(phase, *others.back(), target))
+        return error;
+    }
   }
+  return runPasses(phase, *module, targets.front());
+}
+
+llvm::Error Driver::runPasses(Phase phase, ModuleOp on, const ::quanta::Target &target) {
   PassManager passes(&context);
   if (failed(applyPassManagerCLOptions(passes)))
     return fail("wrong pass manager options");
-  if (llvm::Error error = addPasses(phase, passes))
+  if (llvm::Error error = addPasses(phase, passes, target))
     return error;
   if (options.dumpPassPipeline && passes.size()) {
     llvm::errs() << "// " << getName(phase) << "\n";
     passes.dump();
     llvm::errs() << "\n";
   }
-  if (passes.size() && failed(passes.run(*module)))
+  if (passes.size() && failed(passes.run(on)))
     return diagnostics.takeError("phase '" + getName(phase) + "' failed without a message");
   return llvm::Error::success();
 }
@@ -471,7 +482,10 @@ llvm::Error Driver::emit() {
   emission.cpus = options.cpus;
   emission.optLevel = options.optLevel;
   emission.weights = options.weights;
-  auto result = emitModel(*module, emission);
+  std::vector<ModuleOp> modules = {*module};
+  for (OwningOpRef<ModuleOp> &other : others)
+    modules.push_back(*other);
+  auto result = emitModel(modules, emission);
   if (!result) {
     std::string message = llvm::toString(result.takeError());
     return fail(message);
@@ -515,9 +529,12 @@ llvm::Error Driver::run() {
     if (llvm::Error error = checkModelName(name))
       return fail(llvm::toString(std::move(error)));
   // Everything that can be refused is refused before the work begins.
-  auto target = ::quanta::Target::resolve(options.triple, options.cpus);
-  if (!target)
-    return fail(llvm::toString(target.takeError()));
+  auto resolvedTargets = ::quanta::Target::resolveAll(options.triple, options.cpus);
+  if (!resolvedTargets)
+    return fail(llvm::toString(resolvedTargets.takeError()));
+  targets = std::move(*resolvedTargets);
+  if (targets.size() > 1 && !kind.code && kind.last >= Phase::Lower)
+    return fail("code for several CPUs has no MLIR form: give one of them to --mcpu");
   auto parsed = parseRecipes(options.recipe, options.keep, getCalibrationValues(options));
   if (!parsed)
     return fail(llvm::toString(parsed.takeError()));
@@ -527,8 +544,7 @@ llvm::Error Driver::run() {
     return fail("--dry-run says what calibration would do, but no recipe looks at data");
   if (options.calibration.resume && options.calibration.store.empty())
     return fail("--resume needs the folder of the run that it goes on with: give --store");
-  report.target = target->triple + ", " + target->cpu;
-  level = &target->getLevel();
+  report.target = ::quanta::describeTargets(targets);
   if (!llvm::sys::fs::exists(options.input))
     return fail("there is no such file");
 
@@ -543,6 +559,8 @@ llvm::Error Driver::run() {
   } else if (options.compileFrom.value_or(first) != first) {
     return fail("--compile-from=" + getName(*options.compileFrom) + " needs MLIR, a file that ends in .mlir or .mlirbc");
   }
+  if (targets.size() > 1 && first == Phase::Codegen)
+    return fail("this file was lowered for one CPU: give one to --mcpu");
   for (const PhaseInfo &info : phases) {
     if (info.phase < first || info.phase > kind.last)
       continue;

@@ -56,11 +56,11 @@ private:
 } // namespace
 
 llvm::Error mlir::quanta::compileToLibrary(ModuleOp module, StringRef path, const LibraryOptions &options) {
-  auto target = ::quanta::Target::resolve("", options.cpus);
+  auto target = ::quanta::Target::resolveAll("", options.cpus);
   if (!target)
     return target.takeError();
   PassManager passes(module.getContext());
-  options.lower(passes, target->getLevel());
+  options.lower(passes, target->front().getLevel());
   std::string errors;
   {
     ScopedDiagnosticHandler handler(module.getContext(), [&](Diagnostic &diagnostic) {

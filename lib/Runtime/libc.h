@@ -24,6 +24,8 @@
 #else /* the numbering that newer architectures share */
 #define LIBC_SYS_futex 98
 #endif
+#define LIBC_AT_HWCAP 16
+#define LIBC_AT_HWCAP2 26
 #define LIBC_CPUS 1024            /* that an affinity mask holds */
 #define LIBC_JMP_BUF_BYTES 512    /* at least; aligned to 16 bytes */
 #define LIBC_SIGSET_BYTES 128     /* at least */
@@ -59,6 +61,11 @@ long sysconf(int name);
 #define FUTEX_WAIT_PRIVATE LIBC_FUTEX_WAIT_PRIVATE
 #define FUTEX_WAKE_PRIVATE LIBC_FUTEX_WAKE_PRIVATE
 long syscall(long number, ...);
+
+/* <sys/auxv.h> */
+#define AT_HWCAP LIBC_AT_HWCAP
+#define AT_HWCAP2 LIBC_AT_HWCAP2
+unsigned long getauxval(unsigned long type);
 
 /* <stdlib.h>, <string.h> */
 void *calloc(size_t count, size_t bytes);

@@ -31,6 +31,7 @@ typedef struct {
 
 struct quanta_rt {
   const quanta_rt_desc *desc;
+  int (*entry)(quanta_rt *);
   quanta_pool *pool;
   int owns_pool;
   const void *weights;
@@ -337,7 +338,7 @@ static void hand_over(quanta_rt *rt, quanta_tensor *outputs) {
 static int call_entry(quanta_rt *rt) {
   if (setjmp(rt->failure))
     return rt->status;
-  int result = rt->desc->entry(rt);
+  int result = rt->entry(rt);
   if (result)
     return report(rt->message, QUANTA_FAILED, "model '%s': failed with code %d", model_name(rt), result);
   for (int32_t i = 0; i < rt->desc->info.outputs; ++i)
@@ -428,6 +429,14 @@ static int map_weights(quanta_rt *rt, const char *path) {
 static int initialise(quanta_rt *rt, const quanta_options *options) {
   const quanta_rt_desc *desc = rt->desc;
   const char *model = model_name(rt);
+  uint64_t features = quanta_cpu_features();
+  for (int32_t i = desc->code_count; i-- > 0;)
+    if (!(desc->code[i].features & ~features))
+      rt->entry = desc->code[i].entry;
+  if (!rt->entry)
+    return report(create_message, QUANTA_FAILED,
+                  "model '%s': this CPU does not have all instructions of the one that it was compiled for (%s)", model,
+                  desc->info.target);
   rt->symbols = calloc((size_t)desc->symbol_count + 1, sizeof *rt->symbols);
   rt->outputs = calloc((size_t)desc->info.outputs + 1, sizeof *rt->outputs);
   if (!rt->symbols || !rt->outputs)

@@ -18,6 +18,12 @@ extern "C" {
 /* One model instance. */
 typedef struct quanta_rt quanta_rt;
 
+/* A model's code for one instruction set. */
+typedef struct {
+  uint64_t features; /* that the CPU must have, as quanta_cpu_features counts them */
+  int (*entry)(quanta_rt *); /* 0, or any other value for a failure that it did not describe */
+} quanta_rt_code;
+
 /* What the compiler knows about a model; constant data, shared by all instances. */
 typedef struct {
   uint32_t abi; /* QUANTA_ABI */
@@ -25,7 +31,8 @@ typedef struct {
   const int32_t *input_symbols; /* [inputs][8]: index into `symbols`, or -1 for a size that has no name */
   const char *const *symbols;
   int32_t symbol_count;
-  int (*entry)(quanta_rt *); /* 0, or any other value for a failure that it did not describe */
+  const quanta_rt_code *code; /* best first */
+  int32_t code_count;
   const void *weights;       /* null: they come from quanta_options::weights_file */
   uint64_t weights_bytes;
   uint64_t weights_hash;
@@ -38,6 +45,9 @@ typedef struct {
   uint64_t hash; /* quanta_rt_desc::weights_hash, little endian */
 } quanta_weights_trailer;
 #define QUANTA_WEIGHTS_MAGIC "QNTAWTS1"
+
+/* The features of features.def that this CPU has; bit i is the i-th of the architecture's list. */
+uint64_t quanta_cpu_features(void);
 
 /* The public functions of a model are these, with its descriptor. They return a quanta_status. */
 int quanta_rt_create(const quanta_rt_desc *desc, const quanta_options *options, quanta_rt **rt);

@@ -14,9 +14,20 @@ using quanta::userError;
 
 //===- The table --------------------------------------------------------------------------------------------------------===//
 
+#define QUANTA_FEATURE(name, word, bit, state) name,
+static const char *const kX86Checked[] = {
+#define QUANTA_X86_FEATURES
+#include "../Runtime/features.def"
+#undef QUANTA_X86_FEATURES
+};
+static const char *const kArmChecked[] = {
+#define QUANTA_ARM_FEATURES
+#include "../Runtime/features.def"
+};
+
 static const quanta::ArchitectureFacts kArchitectures[] = {
-    {Triple::x86_64, ELF::EM_X86_64, "ld-linux-x86-64.so.2", true},
-    {Triple::aarch64, ELF::EM_AARCH64, "ld-linux-aarch64.so.1", false},
+    {Triple::x86_64, ELF::EM_X86_64, "+64bit", "x86-64", "ld-linux-x86-64.so.2", true, kX86Checked},
+    {Triple::aarch64, ELF::EM_AARCH64, "+neon", "generic", "ld-linux-aarch64.so.1", false, kArmChecked},
 };
 
 //===- From names to a target -------------------------------------------------------------------------------------------===//
@@ -38,10 +49,11 @@ bool quanta::isHost(const Triple &triple) {
   return triple.getArch() == host.getArch() && triple.getOS() == host.getOS();
 }
 
-static bool isKnown(StringRef cpu, const Triple &triple) {
+static std::unique_ptr<MCSubtargetInfo> describe(StringRef triple, StringRef cpu, StringRef features) {
+  Triple parsed(triple);
   std::string error;
-  const llvm::Target *found = TargetRegistry::lookupTarget(triple, error);
-  return std::unique_ptr<MCSubtargetInfo>(found->createMCSubtargetInfo(triple, "", ""))->isCPUStringValid(cpu);
+  const llvm::Target *found = TargetRegistry::lookupTarget(parsed, error);
+  return std::unique_ptr<MCSubtargetInfo>(found->createMCSubtargetInfo(parsed, cpu, features));
 }
 
 static Error resolveCPU(quanta::Target &target, StringRef cpu) {
@@ -61,14 +73,17 @@ static Error resolveCPU(quanta::Target &target, StringRef cpu) {
     sort(features);
     target.features = join(features, ",");
   }
-  if (!isKnown(target.cpu, Triple(target.triple)))
+  bool known = describe(target.triple, "", "")->isCPUStringValid(target.cpu);
+  // LLVM knows cores of 32 bits by the same triple.
+  if (!known || !describe(target.triple, target.cpu, "")->checkFeatures(target.architecture->is64Bit))
     return userError("unknown CPU '" + target.cpu + "' for " + target.triple +
                      ": use a name that `clang --target=" + target.triple + " --print-supported-cpus` lists" +
                      (host ? ", or 'native'" : ""));
+  target.name = target.cpu;
   return Error::success();
 }
 
-Expected<quanta::Target> quanta::Target::resolve(StringRef triple, ArrayRef<std::string> cpus) {
+Expected<quanta::Target> quanta::Target::resolve(StringRef triple, StringRef cpu) {
   initializeTargets();
   Target target;
   target.triple = Triple::normalize(triple.empty() ? StringRef(sys::getDefaultTargetTriple()) : triple);
@@ -82,16 +97,72 @@ Expected<quanta::Target> quanta::Target::resolve(StringRef triple, ArrayRef<std:
   if (!target.architecture)
     return userError("cannot compile for '" + triple + "': the targets are x86_64 and aarch64 Linux, for example "
                      "--mtriple=aarch64-linux-gnu");
-  if (cpus.size() > 1)
-    return userError("one object for several CPUs is not supported yet: give one of them to --mcpu");
-  if (Error failure = resolveCPU(target, cpus.empty() ? StringRef() : StringRef(cpus.front())))
+  if (Error failure = resolveCPU(target, cpu))
     return failure;
   return target;
+}
+
+/// Only what a program can look for: "+a,+b" for the oldest core.
+static void restrictToChecked(quanta::Target &target) {
+  std::vector<std::string> features;
+  uint64_t checked = target.getCheckedFeatures();
+  for (auto [bit, name] : enumerate(target.architecture->checked))
+    if (checked >> bit & 1)
+      features.push_back(("+" + Twine(name)).str());
+  target.features = join(features, ",");
+  target.cpu = target.architecture->oldest;
+}
+
+Expected<std::vector<quanta::Target>> quanta::Target::resolveAll(StringRef triple, ArrayRef<std::string> cpus) {
+  std::vector<Target> targets;
+  for (StringRef cpu : cpus.empty() ? std::vector<StringRef>{""} : std::vector<StringRef>(cpus.begin(), cpus.end())) {
+    auto target = resolve(triple, cpu);
+    if (!target)
+      return target.takeError();
+    targets.push_back(std::move(*target));
+  }
+  if (targets.size() == 1)
+    return targets;
+  for (Target &target : targets)
+    restrictToChecked(target);
+  sort(targets, [](const Target &a, const Target &b) {
+    int ofA = popcount(a.getCheckedFeatures()), ofB = popcount(b.getCheckedFeatures());
+    return std::tie(ofB, a.name) < std::tie(ofA, b.name);
+  });
+  for (size_t i = 0; i < targets.size(); ++i)
+    for (size_t j = i + 1; j < targets.size(); ++j)
+      if (!(targets[i].getCheckedFeatures() & ~targets[j].getCheckedFeatures()))
+        return userError("a program cannot tell " + targets[j].name + " from " + targets[i].name +
+                         ": leave one of them out of --mcpu");
+  return targets;
 }
 
 //===- Questions --------------------------------------------------------------------------------------------------------===//
 
 const quanta::TargetLevel &quanta::Target::getLevel() const { return matchTargetLevel(Triple(triple), cpu, features); }
+
+std::string quanta::describeTargets(ArrayRef<Target> targets) {
+  std::string text = targets.front().triple;
+  for (const Target &target : targets)
+    text += ", " + target.name;
+  return text;
+}
+
+uint64_t quanta::Target::getCheckedFeatures() const {
+  std::unique_ptr<MCSubtargetInfo> facts = describe(triple, cpu, features);
+  uint64_t found = 0;
+  for (auto [bit, name] : enumerate(architecture->checked))
+    if (facts->checkFeatures(("+" + Twine(name)).str()))
+      found |= uint64_t(1) << bit;
+  return found;
+}
+
+quanta::Target quanta::Target::getBaseline() const {
+  Target oldest = *this;
+  oldest.name = oldest.cpu = architecture->oldest;
+  oldest.features.clear();
+  return oldest;
+}
 
 quanta::EmbeddedRuntime quanta::Target::getRuntime() const {
   const EmbeddedRuntime *runtime = findEmbeddedRuntime(Triple::getArchTypeName(architecture->arch).data());

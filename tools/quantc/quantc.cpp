@@ -49,7 +49,7 @@ struct CommandLine : CleanSlate {
   Opt<bool> dryRun{"dry-run", cl::desc("print what calibration would do, with memory, disk and time, and stop"), in};
   cl::list<std::string> dims{"dim", cl::desc("fix a symbolic size; may be repeated"), cl::value_desc("name=value"), in};
   Opt<std::string> triple{"mtriple", cl::desc("x86_64-linux-gnu or aarch64-linux-gnu (default: this machine)"), in};
-  cl::list<std::string> cpus{"mcpu", cl::desc("target CPU (default: native; for another machine: generic)"), cl::CommaSeparated,
+  cl::list<std::string> cpus{"mcpu", cl::desc("target CPUs, the best of which is taken at run time (default: native, or generic)"), cl::CommaSeparated,
                              in};
   Opt<unsigned> optLevel{"O", cl::desc("optimization level, 0 to 3"), cl::Prefix, cl::init(3), in};
   Opt<unsigned> threads{"threads", cl::desc("threads of the compiler; 0 (the default) uses every CPU"), in};

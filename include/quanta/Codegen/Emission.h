@@ -32,21 +32,24 @@ struct EmissionOptions {
   std::string name;
   /// Empty: the host's.
   std::string triple;
-  /// As Target::resolve takes them.
+  /// As Target::resolveAll takes them.
   std::vector<std::string> cpus;
   unsigned optLevel = 3;
   WeightsPlacement weights = WeightsPlacement::Auto;
 };
 
 struct EmissionResult {
-  std::string target;        ///< "x86_64-unknown-linux-gnu, sapphirerapids"
+  std::string target;        ///< "x86_64-unknown-linux-gnu, x86-64-v4, x86-64-v3"
   uint64_t weightsBytes = 0; ///< with padding
   uint64_t outputBytes = 0;
 };
 
 /// Writes the model to `options.output`, complete or not at all. Equal modules and options give equal bytes. Uses up to a
 /// few MiB beyond what the code itself needs, however large the weights are.
-llvm::Expected<EmissionResult> emitModel(ModuleOp module, const EmissionOptions &options);
+///
+/// There is a module for each target that Target::resolveAll makes of the options, in its order. All hold the same weights,
+/// which are stored once. The compiled model takes the first whose instructions the CPU has.
+llvm::Expected<EmissionResult> emitModel(ArrayRef<ModuleOp> modules, const EmissionOptions &options);
 
 /// A C identifier that does not collide with the runtime's names.
 llvm::Error checkModelName(llvm::StringRef name);

@@ -8,6 +8,7 @@
 #include "llvm/Support/Error.h"
 #include "llvm/TargetParser/Triple.h"
 #include <string>
+#include <vector>
 
 namespace quanta {
 
@@ -15,25 +16,39 @@ namespace quanta {
 struct ArchitectureFacts {
   llvm::Triple::ArchType arch;
   uint16_t elfMachine;
+  const char *is64Bit;   ///< LLVM's name of what all its cores of 64 bits have: "+a"
+  const char *oldest;    ///< LLVM's name of its oldest core
   const char *loader;    ///< file name of the dynamic linker
   bool hasLargeSections; ///< data may lie anywhere; else within the 4 GiB that code addresses
+  llvm::ArrayRef<const char *> checked; ///< the list of lib/Runtime/features.def
 };
 
 /// A triple and a core.
 struct Target {
   std::string triple;   ///< normalised
-  std::string cpu;      ///< LLVM's name
-  std::string features; ///< "+a,-b": on top of what the core has
+  std::string name;     ///< of the core, for people
+  std::string cpu;      ///< LLVM's name of a core whose instructions are used
+  std::string features; ///< "+a,-b": on top of what that core has
   const ArchitectureFacts *architecture = nullptr;
 
   /// Checks that options name a target that this build can compile for. An empty triple is this machine's. No core: this
   /// machine's, or for another triple any core of the architecture.
-  static llvm::Expected<Target> resolve(llvm::StringRef triple, llvm::ArrayRef<std::string> cpus);
+  static llvm::Expected<Target> resolve(llvm::StringRef triple, llvm::StringRef cpu);
+  /// Several cores for one object, best first. If there are two or more, each uses only those of its instructions that a
+  /// program can look for (lib/Runtime/features.def) on top of the architecture's oldest core.
+  static llvm::Expected<std::vector<Target>> resolveAll(llvm::StringRef triple, llvm::ArrayRef<std::string> cpus);
 
   /// What the core can do.
   const TargetLevel &getLevel() const;
   EmbeddedRuntime getRuntime() const;
+  /// The features that a program can look for and this target uses, as quanta_cpu_features counts them.
+  uint64_t getCheckedFeatures() const;
+  /// The architecture's oldest core.
+  Target getBaseline() const;
 };
+
+/// "x86_64-unknown-linux-gnu, x86-64-v4, x86-64-v3": targets of one triple.
+std::string describeTargets(llvm::ArrayRef<Target> targets);
 
 /// Whether code for the triple runs on this machine.
 bool isHost(const llvm::Triple &triple);

@@ -82,20 +82,31 @@ public:
         i64(llvm::Type::getInt64Ty(context)), ptr(llvm::PointerType::getUnqual(context)) {
     portType = structType({ptr, i32, i32, llvm::ArrayType::get(i64, QUANTA_MAX_RANK)});
     infoType = structType({ptr, ptr, ptr, i32, i32, ptr, ptr});
-    descType = structType({i32, infoType, ptr, ptr, i32, ptr, ptr, i64, i64});
-    assert(sizeOf(portType) == sizeof(quanta_port) && sizeOf(infoType) == sizeof(quanta_model_info) &&
+    codeType = structType({i64, ptr});
+    descType = structType({i32, infoType, ptr, ptr, i32, ptr, i32, ptr, i64, i64});
+    assert(sizeOf(portType) == sizeof(quanta_port) && sizeOf(codeType) == sizeof(quanta_rt_code) && sizeOf(infoType) == sizeof(quanta_model_info) &&
            sizeOf(descType) == sizeof(quanta_rt_desc) && "the interface of the runtime has changed");
   }
 
+  /// Declares the entry of the code for a target. Best first.
+  void addCode(const ::quanta::Target &target) {
+    auto *entry = llvm::Function::Create(llvm::FunctionType::get(i32, {ptr}, false), llvm::GlobalValue::ExternalLinkage,
+                                         getEntryName(codes.size()), module);
+    auto *features = llvm::ConstantInt::get(i64, target.getCheckedFeatures());
+    codes.push_back(llvm::ConstantStruct::get(codeType, {features, entry}));
+  }
+  static std::string getEntryName(size_t index) { return "quanta_entry." + std::to_string(index); }
+
   /// `weights` is null if they are in a file.
-  void build(StringRef target, llvm::Constant *entry, llvm::Constant *weights, uint64_t weightsBytes,
+  void build(StringRef target, llvm::Constant *weights, uint64_t weightsBytes,
              uint64_t weightsHash) {
     llvm::Constant *info = llvm::ConstantStruct::get(
         infoType, {text(name), text(target), text(model.recipe), number(model.inputs.size()),
                    number(model.outputs.size()), ports(model.inputs, "inputs"), ports(model.outputs, "outputs")});
     llvm::Constant *desc = global(
         "desc", llvm::ConstantStruct::get(
-                    descType, {number(QUANTA_ABI), info, inputSymbols(), symbols(), number(model.symbols.size()), entry,
+                    descType, {number(QUANTA_ABI), info, inputSymbols(), symbols(), number(model.symbols.size()),
+                               array("code", codeType, codes), number(codes.size()),
                                weights ? weights : llvm::ConstantPointerNull::get(ptr),
                                llvm::ConstantInt::get(i64, weightsBytes), llvm::ConstantInt::get(i64, weightsHash)}));
     llvm::Constant *publicInfo = global("info", info);
@@ -194,11 +205,19 @@ private:
   StringRef name;
   llvm::Type *i32, *i64;
   llvm::PointerType *ptr;
-  llvm::StructType *portType, *infoType, *descType;
+  llvm::StructType *portType, *infoType, *codeType, *descType;
+  SmallVector<llvm::Constant *> codes;
 };
 } // namespace
 
 //===- The module of code -------------------------------------------------------------------------------------------------===//
+
+static void prepare(llvm::Module &code, StringRef name, const llvm::TargetMachine &machine) {
+  code.setSourceFileName(name);
+  code.setTargetTriple(machine.getTargetTriple());
+  code.setDataLayout(machine.createDataLayout());
+  code.setPICLevel(llvm::PICLevel::BigPIC);
+}
 
 static llvm::Error linkBitcode(llvm::Module &module, const ::quanta::EmbeddedFile &bitcode, StringRef what) {
   llvm::MemoryBufferRef buffer(StringRef(reinterpret_cast<const char *>(bitcode.data), bitcode.size), what);
@@ -240,12 +259,11 @@ static void optimize(llvm::Module &module, llvm::TargetMachine &machine, unsigne
   passes.run(module, modules);
 }
 
-static void setFunctionAttributes(llvm::Module &module, const llvm::TargetMachine &machine, const ::quanta::Target &target) {
-  bool wide = machine.getTargetTriple().isX86() && machine.getMCSubtargetInfo()->checkFeatures("+avx512f");
+static void setFunctionAttributes(llvm::Module &module, const ::quanta::Target &target) {
+  bool wide = target.getLevel().vectorBits == 512;
   for (llvm::Function &function : module) {
     if (function.isDeclaration())
       continue;
-    // The runtime's functions were compiled for the baseline; equal attributes let them be inlined.
     function.addFnAttr("target-cpu", target.cpu);
     function.removeFnAttr("tune-cpu");
     if (target.features.empty())
@@ -257,6 +275,38 @@ static void setFunctionAttributes(llvm::Module &module, const llvm::TargetMachin
     // Nothing unwinds through a model, but debuggers and profilers walk its frames.
     function.setUWTableKind(llvm::UWTableKind::Async);
   }
+}
+
+/// Adds a model's code for one target; its entry gets the name `entryName`.
+static llvm::Error linkModel(llvm::Module &code, ModuleOp module, const llvm::TargetMachine &machine,
+                             const ::quanta::Target &target, StringRef entryName) {
+  std::unique_ptr<llvm::Module> part = translateModuleToLLVMIR(module, code.getContext(), entryName);
+  if (!part)
+    return userError("internal error: the module cannot be translated to LLVM IR");
+  prepare(*part, code.getSourceFileName(), machine);
+  // The names of the model's functions are its own.
+  llvm::Function *entry = part->getFunction("quanta_entry");
+  if (!entry || entry->isDeclaration())
+    return userError("internal error: the module has no function 'quanta_entry'");
+  for (llvm::GlobalValue &value : part->global_values())
+    if (&value != entry)
+      internalize(value);
+  entry->setName(entryName);
+  setFunctionAttributes(*part, target);
+  if (llvm::Linker::linkModules(code, std::move(part)))
+    return userError("internal error: the model's code does not link with the support runtime");
+  return llvm::Error::success();
+}
+
+/// Code finds weights by their offsets, so every module must have the same.
+static llvm::Error checkSameWeights(ArrayRef<ModuleOp> modules) {
+  auto describe = [](WeightsOp op) { return op->getAttrDictionary(); };
+  ModuleOp first = modules.front();
+  for (ModuleOp other : modules.drop_front())
+    if (!llvm::equal(llvm::map_range(first.getOps<WeightsOp>(), describe),
+                     llvm::map_range(other.getOps<WeightsOp>(), describe)))
+      return userError("internal error: the modules for different CPUs have different weights");
+  return llvm::Error::success();
 }
 
 static llvm::Error writeCode(llvm::Module &module, llvm::TargetMachine &machine, EmitKind kind, StringRef path) {
@@ -387,7 +437,8 @@ static llvm::Error link(EmitKind kind, ArrayRef<std::string> objects, StringRef 
   }
 }
 
-llvm::Expected<EmissionResult> mlir::quanta::emitModel(ModuleOp module, const EmissionOptions &options) {
+llvm::Expected<EmissionResult> mlir::quanta::emitModel(ArrayRef<ModuleOp> modules, const EmissionOptions &options) {
+  ModuleOp module = modules.front();
   StringRef name = options.name;
   if (llvm::Error error = checkModelName(name))
     return error;
@@ -413,11 +464,18 @@ llvm::Expected<EmissionResult> mlir::quanta::emitModel(ModuleOp module, const Em
     return finish();
   }
 
-  auto target = ::quanta::Target::resolve(options.triple, options.cpus);
-  if (!target)
-    return target.takeError();
-  std::unique_ptr<llvm::TargetMachine> machine = createTargetMachine(*target, options.optLevel);
-  result.target = target->triple + ", " + target->cpu;
+  auto targets = ::quanta::Target::resolveAll(options.triple, options.cpus);
+  if (!targets)
+    return targets.takeError();
+  if (targets->size() != modules.size())
+    return userError("internal error: " + std::to_string(modules.size()) + " modules for " +
+                     std::to_string(targets->size()) + " CPUs");
+  if (llvm::Error error = checkSameWeights(modules))
+    return error;
+  // The support runtime looks at the CPU before the model's code may run, so it is for the oldest one.
+  const ::quanta::Target common = targets->front().getBaseline();
+  std::unique_ptr<llvm::TargetMachine> machine = createTargetMachine(common, options.optLevel);
+  result.target = ::quanta::describeTargets(*targets);
   auto weightsBytes = getWeightsBytes(module);
   if (!weightsBytes)
     return weightsBytes.takeError();
@@ -426,11 +484,11 @@ llvm::Expected<EmissionResult> mlir::quanta::emitModel(ModuleOp module, const Em
   // Weights first: the description of a model holds the hash of its weights file.
   bool isFile = options.weights == WeightsPlacement::File && *weightsBytes;
   bool isLinked = options.kind != EmitKind::LLVMIR && options.kind != EmitKind::Assembly;
-  bool mayBeLarge = target->architecture->hasLargeSections;
+  bool mayBeLarge = common.architecture->hasLargeSections;
   // The rest of the 4 GiB is for the program that the object becomes a part of.
   if (!isFile && !mayBeLarge && *weightsBytes > (3ull << 30))
     return userError("the object would hold " + std::to_string(*weightsBytes >> 20) + " MiB of weights, but code for " +
-                     target->triple + " reaches 3 GiB: keep them in a file of their own with --weights=file");
+                     common.triple + " reaches 3 GiB: keep them in a file of their own with --weights=file");
   uint64_t hash = 0;
   if (isFile) {
     std::string path = (*work)->file("weights");
@@ -447,19 +505,8 @@ llvm::Expected<EmissionResult> mlir::quanta::emitModel(ModuleOp module, const Em
   registerEmissionTranslations(registry);
   module->getContext()->appendDialectRegistry(registry);
   llvm::LLVMContext context;
-  std::unique_ptr<llvm::Module> code = translateModuleToLLVMIR(module, context, name);
-  if (!code)
-    return userError("internal error: the module cannot be translated to LLVM IR");
-  code->setSourceFileName(name);
-  code->setTargetTriple(machine->getTargetTriple());
-  code->setDataLayout(machine->createDataLayout());
-  code->setPICLevel(llvm::PICLevel::BigPIC);
-  // The names of the model's functions are its own.
-  for (llvm::GlobalValue &value : code->global_values())
-    internalize(value);
-  llvm::Function *entry = code->getFunction("quanta_entry");
-  if (!entry || entry->isDeclaration())
-    return userError("internal error: the module has no function 'quanta_entry'");
+  auto code = std::make_unique<llvm::Module>(name, context);
+  prepare(*code, name, *machine);
 
   InterfaceBuilder interface(*code, *model, name);
   llvm::GlobalVariable *weights = nullptr;
@@ -471,14 +518,20 @@ llvm::Expected<EmissionResult> mlir::quanta::emitModel(ModuleOp module, const Em
     if (mayBeLarge)
       weights->setCodeModel(llvm::CodeModel::Large);
   }
-  interface.build(result.target, entry, weights, *weightsBytes, hash);
-  if (llvm::Error error = linkBitcode(*code, target->getRuntime().runtime, "support runtime"))
+  for (const ::quanta::Target &target : *targets)
+    interface.addCode(target);
+  interface.build(result.target, weights, *weightsBytes, hash);
+  if (llvm::Error error = linkBitcode(*code, common.getRuntime().runtime, "support runtime"))
     return error;
   if (options.kind == EmitKind::Executable) {
-    if (llvm::Error error = linkBitcode(*code, target->getRuntime().runner, "command-line runner"))
+    if (llvm::Error error = linkBitcode(*code, common.getRuntime().runner, "command-line runner"))
       return error;
     interface.exported.insert("main");
   }
+  setFunctionAttributes(*code, common);
+  for (auto [index, target, part] : llvm::enumerate(*targets, modules))
+    if (llvm::Error error = linkModel(*code, part, *machine, target, InterfaceBuilder::getEntryName(index)))
+      return error;
   // Pools are shared by models; the first definition serves all.
   interface.exported.insert("quanta_pool_create");
   interface.exported.insert("quanta_pool_destroy");
@@ -486,7 +539,6 @@ llvm::Expected<EmissionResult> mlir::quanta::emitModel(ModuleOp module, const Em
     if (!interface.exported.contains(value.getName()))
       internalize(value);
 
-  setFunctionAttributes(*code, *machine, *target);
   std::string problems;
   llvm::raw_string_ostream problemsStream(problems);
   if (llvm::verifyModule(*code, &problemsStream))
@@ -508,10 +560,10 @@ llvm::Expected<EmissionResult> mlir::quanta::emitModel(ModuleOp module, const Em
     section.large = mayBeLarge && (options.weights == WeightsPlacement::Large || *weightsBytes > (1ull << 30));
     section.name = (section.large ? ".lrodata.quanta." : ".rodata.quanta.") + options.name;
     objects.push_back((*work)->file("weights.o"));
-    if (llvm::Error error = writeWeightsObject(module, section, *target->architecture, objects.back()))
+    if (llvm::Error error = writeWeightsObject(module, section, *common.architecture, objects.back()))
       return error;
   }
-  if (llvm::Error error = link(options.kind, objects, name, *target, (*work)->path(), product))
+  if (llvm::Error error = link(options.kind, objects, name, common, (*work)->path(), product))
     return error;
   return finish();
 }

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -29,6 +30,8 @@ SAME(SIG_SETMASK);
 SAME(FUTEX_WAIT_PRIVATE);
 SAME(FUTEX_WAKE_PRIVATE);
 SAME(SYS_futex);
+SAME(AT_HWCAP);
+SAME(AT_HWCAP2);
 _Static_assert(_SC_NPROCESSORS_ONLN == LIBC_SC_NPROCESSORS_ONLN, "");
 _Static_assert(sizeof(cpu_set_t) * 8 == LIBC_CPUS, "");
 FITS(jmp_buf, LIBC_JMP_BUF_BYTES);

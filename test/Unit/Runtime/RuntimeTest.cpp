@@ -255,6 +255,18 @@ TEST(Runtime, WeightsFile) {
   EXPECT_NE(std::string(quanta_rt_last_error(nullptr)).find("weights_file"), std::string::npos);
 }
 
+TEST(Runtime, CodeIsChosenByTheFeaturesOfTheCPU) {
+  // The models of all other tests have code for a CPU that does not exist before the code that runs.
+  EXPECT_EQ(quanta_cpu_features() >> 63, 0u);
+#ifdef __x86_64__
+  EXPECT_EQ(quanta_cpu_features() & 1, 1u) << "every CPU of the last twenty years has SSE3";
+  EXPECT_EQ(quanta_cpu_features() >> 13 & 1, static_cast<uint64_t>(__builtin_cpu_supports("avx2") != 0));
+  EXPECT_EQ(quanta_cpu_features() >> 15 & 1, static_cast<uint64_t>(__builtin_cpu_supports("avx512f") != 0));
+#endif
+  EXPECT_EQ(Instance(quanta_options{1, 0, nullptr, nullptr}, test_model_desc_future).status, QUANTA_FAILED);
+  EXPECT_NE(std::string(quanta_rt_last_error(nullptr)).find("this CPU does not have all instructions"), std::string::npos);
+}
+
 TEST(Runtime, IsEmbedded) {
   for (const char *architecture : {"x86_64", "aarch64"}) {
     const quanta::EmbeddedRuntime *embedded = quanta::findEmbeddedRuntime(architecture);

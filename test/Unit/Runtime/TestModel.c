@@ -54,8 +54,11 @@ static int entry(quanta_rt *rt) {
 }
 
 #define INFO {"hand", "any", "none", 2, 2, inputs, outputs}
-const quanta_rt_desc test_model_desc = {QUANTA_ABI, INFO, symbols_of_inputs, symbols, 1, entry, weights, sizeof weights, 0};
-const quanta_rt_desc test_model_desc_external = {QUANTA_ABI, INFO, symbols_of_inputs, symbols, 1, entry, NULL, 8, 99};
+static const quanta_rt_code code[] = {{~0ull, NULL}, {0, entry}}; /* the first is for a CPU that does not exist */
+static const quanta_rt_code future[] = {{1ull << 63, entry}};
+const quanta_rt_desc test_model_desc_future = {QUANTA_ABI, INFO, symbols_of_inputs, symbols, 1, future, 1, weights, sizeof weights, 0};
+const quanta_rt_desc test_model_desc = {QUANTA_ABI, INFO, symbols_of_inputs, symbols, 1, code, 2, weights, sizeof weights, 0};
+const quanta_rt_desc test_model_desc_external = {QUANTA_ABI, INFO, symbols_of_inputs, symbols, 1, code, 2, NULL, 8, 99};
 
 static int create(const quanta_options *options, void **model) {
   return quanta_rt_create(&test_model_desc, options, (quanta_rt **)model);

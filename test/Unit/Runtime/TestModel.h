@@ -12,6 +12,7 @@ extern "C" {
  * a temporary lay. The first element of a asks for trouble. */
 extern const quanta_rt_desc test_model_desc;
 extern const quanta_rt_desc test_model_desc_external; /* with weights from a file: the same two floats, hash 99 */
+extern const quanta_rt_desc test_model_desc_future; /* for a CPU that does not exist */
 extern const quanta_api quanta_api_table;
 
 #define TEST_FAIL (-1.0f)   /* quanta_rt_fail("it was asked to") while it holds blocks */
