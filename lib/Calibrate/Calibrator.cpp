@@ -403,6 +403,23 @@ llvm::Error Calibrator::takeMoments(size_t stage, MutableArrayRef<MomentTask> ta
   return llvm::Error::success();
 }
 
+/// Ops that solving has put between what the layer reads and the layer.
+static void markParts(const LayerRecord &record, Operation *layer) {
+  auto number = layer->getAttr(kLayerNumber);
+  DenseSet<Value> known;
+  for (auto &[operand, constant] : record.operands)
+    known.insert(operand);
+  SmallVector<Value> worklist(layer->getOperands());
+  while (!worklist.empty()) {
+    Value value = worklist.pop_back_val();
+    Operation *op = value.getDefiningOp();
+    if (!op || op->hasTrait<OpTrait::ConstantLike>() || !known.insert(value).second)
+      continue;
+    op->setAttr(kLayerPart, number);
+    worklist.append(op->operand_begin(), op->operand_end());
+  }
+}
+
 llvm::Expected<LogicalResult> Calibrator::solveStage(size_t stage, ArrayRef<MomentTask> tasks) {
   SmallVector<LayerRecord> records;
   DenseSet<Value> weights;
@@ -426,6 +443,8 @@ llvm::Expected<LogicalResult> Calibrator::solveStage(size_t stage, ArrayRef<Mome
     return solved;
   if (llvm::Error error = findLayers())
     return std::move(error);
+  for (const LayerRecord &record : records)
+    markParts(record, getLayer(record.number));
   for (Operation *op : hidden)
     op->setAttr(kSelected, UnitAttr::get(module.getContext()));
   for (const LayerRecord &record : records)
@@ -484,6 +503,7 @@ llvm::Expected<LogicalResult> Calibrator::run() {
   }
   for (Operation *layer : layers)
     layer->removeAttr(kLayerNumber);
+  module.walk([](Operation *op) { op->removeAttr(kLayerPart); });
   return success();
 }
 

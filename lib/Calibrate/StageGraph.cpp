@@ -92,16 +92,22 @@ llvm::Expected<StageGraph> StageGraph::create(ModuleOp module, const LayerStages
   graph.main = module.lookupSymbol<func::FuncOp>("main");
   if (!graph.main)
     return userError("expected a function @main to calibrate");
-  for (Operation &op : graph.main.getBody().front())
+  DenseMap<int64_t, Operation *> firstParts;
+  for (Operation &op : graph.main.getBody().front()) {
+    if (auto number = op.getAttrOfType<IntegerAttr>(kLayerPart))
+      firstParts.try_emplace(number.getInt(), &op);
     if (auto number = op.getAttrOfType<IntegerAttr>(kLayerNumber))
       if (!graph.layers.try_emplace(number.getInt(), &op).second)
         return userError(describeLayer(&op) + " was copied by the nested pipeline, which calibration does not support");
+  }
   for (const auto &numbers : stages) {
     Cut cut;
     for (int64_t number : numbers) {
       Operation *layer = graph.layers.lookup(number);
       if (!layer)
         return userError("layer " + Twine(number) + " was removed by the nested pipeline, which calibration does not support");
+      if (Operation *part = firstParts.lookup(number))
+        layer = part;
       if (!cut.position || layer->isBeforeInBlock(cut.position))
         cut.position = layer;
     }

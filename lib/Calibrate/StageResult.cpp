@@ -40,6 +40,10 @@ public:
   }
 
   llvm::Error add(const LayerRecord &before, Operation *layer) {
+    // Ops that solving has put in front of the layer read what the layer has read.
+    for (auto [i, operand] : llvm::enumerate(before.operands))
+      if (!operand.second && !mapping.contains(operand.first))
+        addArgument(operand.first, before.number, static_cast<int64_t>(i));
     for (auto [i, operand] : llvm::enumerate(layer->getOperands())) {
       if (mapping.contains(operand))
         continue;

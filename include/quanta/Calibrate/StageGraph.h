@@ -18,6 +18,8 @@ namespace mlir::quanta {
 
 /// Marks a selected layer with its number while it is calibrated; survives whatever the nested pipeline does to the op.
 inline constexpr llvm::StringLiteral kLayerNumber = "quanta.calibration_layer";
+/// Marks an op that solving has put between a stage's input and a layer, with the layer's number: the cut lies in front of it.
+inline constexpr llvm::StringLiteral kLayerPart = "quanta.calibration_part";
 
 using LayerStages = std::vector<SmallVector<int64_t>>;
 
