@@ -83,6 +83,40 @@ static std::string buildStructured(const RecipeValues &values) {
                                "},quanta-binarize{high-bits=" + values.lookup("high-bits") + "}");
 }
 
+static std::string buildSvd(const RecipeValues &values) {
+  return selectLayers(values) + ",quanta-low-rank{method=svd ratio=" + values.lookup("ratio") + "}";
+}
+
+static std::string buildAsvd(const RecipeValues &values) {
+  return calibrate(values, "quanta-low-rank{method=asvd ratio=" + values.lookup("ratio") + " alpha=" + values.lookup("alpha") + "}");
+}
+
+static std::string buildWhitenedSvd(const RecipeValues &values) {
+  return calibrate(values, "quanta-low-rank{method=whitened ratio=" + values.lookup("ratio") + "}");
+}
+
+/// Every layer is measured with the float model's inputs; the chosen solvers see those of the layers encoded before.
+static std::string buildAuto(const RecipeValues &values) {
+  std::vector<std::string> solvers;
+  std::string widths = values.lookup("bits");
+  for (StringRef bits : llvm::split(widths, ',')) {
+    RecipeValues candidate = values;
+    candidate["bits"] = bits.str();
+    solvers.push_back("quanta-quantize-weights{method=gptq" + uniformOptions(candidate, "offset") + "}");
+  }
+  RecipeValues floatInputs = values;
+  floatInputs["sequential"] = "false";
+  std::string allocate = "quanta-allocate{bpw=" + values.lookup("bpw") + " loss=" + (values.lookup("kl") == "true" ? "kl" : "probe") +
+                         " samples=" + values.lookup("samples");
+  for (auto [option, key] : {std::pair<StringRef, StringRef>{"data", "--calib"}, {"window", "--window"}, {"seed", "--seed"},
+                             {"threads", "--threads"}})
+    if (std::string value = values.lookup(key); !value.empty())
+      allocate += (" " + option + "=" + quote(value)).str();
+  return selectLayers(values) + "," +
+         buildCalibration(floatInputs, "quanta-measure-candidates{solvers='" + llvm::join(solvers, ";") + "'}") + "," + allocate +
+         "}," + buildCalibration(values, "quanta-solve-allocated");
+}
+
 using Options = std::vector<RecipeOption>;
 
 /// A recipe's own options, then those that say which layers.
@@ -117,6 +151,8 @@ static RecipeOption highBits(StringRef initial) {
   return {"high-bits", RecipeOption::Integer, initial, "bits of a salient weight", 1, 8};
 }
 
+static const RecipeOption factorRatio = {"ratio", RecipeOption::Number, "0.9", "share of the weights that the factors have", 0, 1};
+
 llvm::ArrayRef<Recipe> mlir::quanta::getRecipes() {
   static const std::vector<Recipe> recipes = {
       {"rtn", Phase::Quantize, "round each weight to the nearest level", withSelection(withRange(uniform("4", "128", "false"))),
@@ -138,6 +174,21 @@ llvm::ArrayRef<Recipe> mlir::quanta::getRecipes() {
        buildPartlyBinary, true},
       {"structured", Phase::Quantize, "two values for each row, and more bits for salient columns",
        withCalibration({{"salient", RecipeOption::Share, "0.16", "share of salient columns"}, highBits("4")}), buildStructured, true},
+      {"svd", Phase::Quantize, "products of two thin matrices for weights",
+       withSelection({factorRatio}), buildSvd},
+      {"asvd", Phase::Quantize, "the same, nearest where inputs are large",
+       withCalibration({factorRatio, {"alpha", RecipeOption::Number, "0.5", "power of the inputs' mean magnitudes", 0, 4}}), buildAsvd,
+       true},
+      {"whitened-svd", Phase::Quantize, "the same, with the least error of the layers' outputs", withCalibration({factorRatio}),
+       buildWhitenedSvd, true},
+      {"auto", Phase::Quantize, "gptq with bits for each layer within a budget, by what layers do to the output",
+       withCalibration({{"bpw", RecipeOption::Number, "2.5", "stored bits for each weight, at most", 0, 16},
+                        {"bits", RecipeOption::Integers, "2,3,4", "bits of the codes to choose from", 1, 8},
+                        rowGroup,
+                        {"sym", RecipeOption::Flag, "false", "zero is the middle code; no offsets"},
+                        {"kl", RecipeOption::Flag, "false", "run the model for each candidate, not only for one of each layer"},
+                        {"samples", RecipeOption::Integer, "16", "samples to measure the output on", 1, 1000000}}),
+       buildAuto, true},
   };
   return recipes;
 }
@@ -165,6 +216,17 @@ static llvm::Expected<std::string> checkValue(const RecipeOption &option, String
     if (value.getAsInteger(10, number) || number < option.minimum || number > option.maximum)
       return wrong("a number from " + Twine(option.minimum) + " to " + Twine(option.maximum));
     return std::to_string(number);
+  case RecipeOption::Integers:
+    for (StringRef part : llvm::split(value, ','))
+      if (part.getAsInteger(10, number) || number < option.minimum || number > option.maximum)
+        return wrong("numbers from " + Twine(option.minimum) + " to " + Twine(option.maximum) + ", separated by commas");
+    return value.str();
+  case RecipeOption::Number: {
+    double fraction;
+    if (value.getAsDouble(fraction) || !(fraction > option.minimum && fraction <= option.maximum))
+      return wrong("a number above " + Twine(option.minimum) + ", at most " + Twine(option.maximum));
+    return value.str();
+  }
   case RecipeOption::Share: {
     double share;
     if (value.getAsDouble(share) || !(share >= 0 && share <= 1))

@@ -49,10 +49,28 @@ static std::string describeEncoding(Value weight) {
   return text;
 }
 
+static std::optional<Report::Allocation> readAllocation(ModuleOp module) {
+  auto summary = module->getAttrOfType<DictionaryAttr>("quanta.allocation");
+  if (!summary)
+    return std::nullopt;
+  auto bits = [](DictionaryAttr entry, StringRef name) -> uint64_t { return entry.getAs<IntegerAttr>(name).getInt(); };
+  auto loss = [](DictionaryAttr entry, StringRef name) { return entry.getAs<FloatAttr>(name).getValueAsDouble(); };
+  Report::Allocation result;
+  result.budget = bits(summary, "budget");
+  result.bits = bits(summary, "bits");
+  result.weights = bits(summary, "weights");
+  result.loss = loss(summary, "loss");
+  result.lowerBound = loss(summary, "lower_bound");
+  for (auto point : summary.getAs<ArrayAttr>("frontier").getAsRange<DictionaryAttr>())
+    result.frontier.push_back({bits(point, "bits"), loss(point, "loss")});
+  return result;
+}
+
 void Report::addLayers(ModuleOp module, ArrayRef<std::string> keep) {
   std::vector<llvm::Regex> patterns(keep.begin(), keep.end());
   auto isKept = [&](StringRef name) { return llvm::any_of(patterns, [&](llvm::Regex &p) { return p.match(name); }); };
 
+  allocation = readAllocation(module);
   // A weight that several layers share is stored, and counted, once.
   llvm::SmallPtrSet<Operation *, 32> counted;
   module.walk([&](Operation *op) {
@@ -106,6 +124,21 @@ static llvm::json::Value orNull(std::optional<double> value) {
   return value ? llvm::json::Value(*value) : llvm::json::Value(nullptr);
 }
 
+static llvm::json::Value toJSON(const std::optional<Report::Allocation> &allocation) {
+  if (!allocation)
+    return nullptr;
+  llvm::json::Array frontier;
+  for (auto [bits, loss] : allocation->frontier)
+    frontier.push_back(llvm::json::Object{{"bits_per_weight", divide(bits, allocation->weights)}, {"loss", loss}});
+  return llvm::json::Object{{"bits", int64_t(allocation->budget)},
+                            {"bits_used", int64_t(allocation->bits)},
+                            {"bits_per_weight", divide(allocation->budget, allocation->weights)},
+                            {"bits_per_weight_used", divide(allocation->bits, allocation->weights)},
+                            {"loss", allocation->loss},
+                            {"lower_bound", allocation->lowerBound},
+                            {"frontier", std::move(frontier)}};
+}
+
 llvm::json::Value Report::toJSON() const {
   llvm::json::Array layerList;
   for (const Layer &layer : layers) {
@@ -133,7 +166,7 @@ llvm::json::Value Report::toJSON() const {
                             {"recipe", recipe},
                             {"bits_per_weight", divide(eligibleBits, eligibleCount)},
                             {"bits_per_weight_model", divide(modelBits, modelCount)},
-                            {"budget", nullptr},
+                            {"budget", ::toJSON(allocation)},
                             {"weights_bytes", int64_t(weightsBytes)},
                             {"object_bytes", int64_t(objectBytes)},
                             {"layers", std::move(layerList)},
@@ -197,6 +230,29 @@ static void drawBitsMap(raw_ostream &os, ArrayRef<Report::Layer> layers) {
   os << "</svg>\n";
 }
 
+/// Loss over size of the best allocations; the mark is the one that was chosen.
+static void drawFrontier(raw_ostream &os, const Report::Allocation &allocation) {
+  double most = allocation.loss, bits = std::max<double>(allocation.bits, 1);
+  for (auto [size, loss] : allocation.frontier) {
+    most = std::max(most, loss);
+    bits = std::max<double>(bits, size);
+  }
+  auto point = [&](double size, double loss) {
+    return llvm::formatv("{0:f2},{1:f2}", 1000 * size / bits, most > 0 ? 200 - 200 * std::max(loss, 0.0) / most : 200).str();
+  };
+  os << "<h2>Budget</h2><p>" << llvm::format("%.4f", divide(allocation.bits, allocation.weights)) << " of "
+     << llvm::format("%.4f", divide(allocation.budget, allocation.weights)) << " bits a weight; loss "
+     << llvm::format("%.4g", allocation.loss) << ", lower bound " << llvm::format("%.4g", allocation.lowerBound)
+     << ". The line: loss (up) against size (right) of the best allocations; the dot: the one chosen.</p>\n"
+     << "<svg viewBox=\"-10 -10 1020 220\" preserveAspectRatio=\"none\" role=\"img\"><polyline fill=\"none\" stroke=\"#2b6cb0\" "
+     << "stroke-width=\"2\" points=\"";
+  for (auto [size, loss] : allocation.frontier)
+    os << point(size, loss) << " ";
+  std::string chosen = point(allocation.bits, allocation.loss);
+  auto [x, y] = StringRef(chosen).split(',');
+  os << "\"/><circle r=\"5\" fill=\"#c53030\" cx=\"" << x << "\" cy=\"" << y << "\"/></svg>\n";
+}
+
 std::string Report::toHTML() const {
   std::string text;
   llvm::raw_string_ostream os(text);
@@ -221,6 +277,8 @@ std::string Report::toHTML() const {
   row("Peak memory", Twine(peakBytes >> 20) + " MiB");
   os << "</table>\n";
   drawBitsMap(os, layers);
+  if (allocation)
+    drawFrontier(os, *allocation);
   if (!problems.empty()) {
     os << "<h2>Problems</h2>\n<ul>\n";
     for (const std::string &problem : problems)

@@ -195,6 +195,10 @@ DenseResourceElementsAttr mlir::quanta::makeByteResource(StringRef key, RankedTe
   return makeResource<uint8_t>(key, type, data);
 }
 
+DenseResourceElementsAttr mlir::quanta::makeFloatResource(StringRef key, RankedTensorType type, ArrayRef<float> data) {
+  return makeResource<float>(key, type, data);
+}
+
 LogicalResult mlir::quanta::visitSelectedLayers(ModuleOp module, bool calibrated,
                                                 function_ref<LogicalResult(const SolverLayer &)> visit) {
   WalkResult result = module.walk([&](Operation *op) {

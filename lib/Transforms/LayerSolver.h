@@ -53,8 +53,9 @@ void eraseUnusedConstants(ModuleOp module, ArrayRef<Operation *> constants);
 void encodeUniform(const ::quanta::UniformResult &result, MLIRContext *context, EncodedWeight &weight);
 UniformAttr getUniformEncoding(const ::quanta::UniformOptions &options, MLIRContext *context);
 
-/// Bytes as a resource attribute of this type.
+/// Bytes or floats as a resource attribute of this type.
 DenseResourceElementsAttr makeByteResource(StringRef key, RankedTensorType type, ArrayRef<uint8_t> data);
+DenseResourceElementsAttr makeFloatResource(StringRef key, RankedTensorType type, ArrayRef<float> data);
 
 /// Calls `visit` for each layer that is marked `quanta.selected` (and carries `quanta.statistics`, if `calibrated`). Fails
 /// with a diagnostic on weights that are not f32 or not finite, and if `visit` fails.

@@ -16,12 +16,12 @@
 namespace mlir::quanta {
 
 struct RecipeOption {
-  enum Kind { Integer, Share, Group, RowGroup, Flag, Pattern };
+  enum Kind { Integer, Integers, Number, Share, Group, RowGroup, Flag, Pattern }; ///< Integers: separated by commas
   llvm::StringRef name;
   Kind kind;
   llvm::StringRef initial;
   llvm::StringRef summary;
-  int64_t minimum = 0, maximum = 0; ///< of an Integer
+  int64_t minimum = 0, maximum = 0; ///< of Integer, Integers and Number
 };
 
 /// Values of a recipe's options by name, and those of the command line that a calibrated recipe hands on (buildCalibration):

@@ -23,11 +23,19 @@ struct Report {
     std::string note; ///< why a recipe left it out
   };
 
+  /// What quanta-allocate chose.
+  struct Allocation {
+    uint64_t budget = 0, bits = 0, weights = 0; ///< of the layers among whose candidates it chose
+    double loss = 0, lowerBound = 0;
+    std::vector<std::pair<uint64_t, double>> frontier; ///< bits and loss, from small to good
+  };
+
   std::string model, target, recipe;
   uint64_t weightsBytes = 0, objectBytes = 0;
   /// Stored bits and elements of eligible weights and of all parameters.
   uint64_t eligibleBits = 0, eligibleCount = 0, modelBits = 0, modelCount = 0;
   std::vector<Layer> layers;
+  std::optional<Allocation> allocation;
   std::vector<std::string> problems;
   std::vector<std::pair<std::string, double>> seconds; ///< by phase
   uint64_t peakBytes = 0;

@@ -407,4 +407,141 @@ def Binarize : Pass<"quanta-binarize", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::quanta::QuantaDialect"];
 }
 
+def LowRank : Pass<"quanta-low-rank", "::mlir::ModuleOp"> {
+  let summary = "replace weights by products of two thin matrices";
+  let description = [{
+    Every selected `quanta.linear` x·Wᵀ + b whose weight is an f32 constant becomes x·Bᵀ followed by ·Aᵀ + b, with A·B the best
+    approximation of W of some rank. Both are linear layers with float weights again, so that a later recipe can quantize them,
+    each for the inputs that it really has.
+
+    | method | what is least | needs statistics |
+    | --- | --- | --- |
+    | `svd` | ‖W − AB‖² | no |
+    | `asvd` | ‖(W − AB)·diag(s)‖², s_j = a_j^alpha + 10⁻⁶, a_j the mean (or `statistic=max`: largest) magnitude of an input channel | yes |
+    | `whitened` | tr((W − AB)·H·(W − AB)ᵀ), the error of the layer's output; H damped as for the other solvers | yes |
+
+    The rank is `rank`, or that at which the factors have `ratio` of the weights, rounded up to a multiple of `align`. Left in
+    float with a `quanta.note`: convolutions, and layers whose factors would be no smaller than the weight. Layers without
+    `quanta.statistics` are passed over by the methods that need them. A weight that several layers share is factored once.
+
+    The second layer gets `quanta.weight_error`, and with statistics `quanta.error_calibration` and `quanta.error_held_out`
+    (relative errors of the product), `quanta.seconds`; a remark states rank and errors.
+
+    Cost: a singular value decomposition of each weight, about 20·rows·columns·min(rows, columns) multiplications.
+    Errors: an unknown method or statistic, a rank or ratio out of range, weights that are not f32 or not finite, statistics
+    that cannot be read or do not fit.
+
+    ```mlir
+    %y = quanta.linear %x, %w bias %b {quanta.selected} : (tensor<?x384xf32>, tensor<1024x384xf32>, tensor<1024xf32>) -> tensor<?x1024xf32>
+    ==> // ratio=0.5
+    %z = quanta.linear %x, %B : (tensor<?x384xf32>, tensor<139x384xf32>) -> tensor<?x139xf32>
+    %y = quanta.linear %z, %A bias %b {quanta.weight_error = ...} : (tensor<?x139xf32>, tensor<1024x139xf32>, tensor<1024xf32>) -> tensor<?x1024xf32>
+    ```
+  }];
+  let options = [
+    Option<"method", "method", "std::string", "\"whitened\"", "svd, asvd or whitened">,
+    Option<"ratio", "ratio", "double", "0.9", "share of the weights that the factors have, more than 0 and less than 1">,
+    Option<"rank", "rank", "int64_t", "0", "the same rank for all layers; 0: as the ratio says">,
+    Option<"align", "align", "int64_t", "1", "ranks that follow from the ratio are multiples of this">,
+    Option<"alpha", "alpha", "double", "0.5", "asvd: power of the magnitudes">,
+    Option<"statistic", "statistic", "std::string", "\"mean\"", "asvd: mean or max of the magnitudes">,
+  ];
+  let dependentDialects = ["::mlir::quanta::QuantaDialect", "::mlir::arith::ArithDialect"];
+}
+
+//===- Allocation ---------------------------------------------------------------------------------------------------------===//
+
+def MeasureCandidates : Pass<"quanta-measure-candidates", "::mlir::ModuleOp"> {
+  let summary = "solve each layer in several ways and note what each costs";
+  let description = [{
+    Each selected layer with `quanta.statistics` is solved by each pipeline of `solvers`, in a module that holds the layer alone.
+    The layer itself stays as it is, and selected, and gets `quanta.candidates`: for each solver its text, the encoded type and
+    components, the stored bits, and the relative error of the layer's output, on held-out data if there is some.
+    quanta-allocate chooses among them. Of layers that share a weight the first gets the attribute.
+
+    Run it in quanta-calibrate, not `sequential`, so that every layer is measured with the float model's inputs.
+
+    Preconditions: each solver leaves one encoded weight and the error of the output (as quanta-quantize-weights with `gptq`
+    does). Cost: that of all solvers; the codes of all candidates, a byte a weight for each, stay in memory until
+    quanta-allocate drops them. Errors: solvers that cannot be parsed or do not do this; theirs.
+
+    ```mlir
+    // quanta-measure-candidates{solvers='quanta-quantize-weights{method=gptq bits=2 group=0};quanta-quantize-weights{method=gptq bits=4 group=0}'}
+    %y = quanta.linear %x, %w {quanta.selected, quanta.statistics = "..."} : (tensor<?x384xf32>, tensor<1024x384xf32>) -> tensor<?x1024xf32>
+    ==>
+    %y = quanta.linear %x, %w {quanta.selected, quanta.statistics = "...", quanta.candidates = [
+      {bits = 802816 : i64, components = {...}, error = 7.1e-2 : f64, solver = "quanta-quantize-weights{method=gptq bits=2 group=0}", type = tensor<1024x384xf32, #quanta.uniform<...>>},
+      ...]} : ...
+    ```
+  }];
+  let options = [
+    Option<"solvers", "solvers", "std::string", "", "pipelines on a module, separated by ';'">,
+  ];
+  let dependentDialects = ["::mlir::quanta::QuantaDialect", "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect"];
+}
+
+def Allocate : Pass<"quanta-allocate", "::mlir::ModuleOp"> {
+  let summary = "choose a candidate for every layer within a budget of stored bits";
+  let description = [{
+    Among the `quanta.candidates` of the layers chooses those with the least sum of losses whose stored bits, all that the
+    weights take, scales and masks included, stay within the budget: `bpw` bits for each weight of these layers, or `bytes`
+    in all, or both. A layer gets `quanta.solver`, the chosen pipeline (quanta-solve-allocated runs it) and `quanta.encoding`;
+    the candidates are dropped. The module gets `quanta.allocation`: budget, bits, loss, the lower bound of the loss, and the
+    frontier, all allocations on the lower convex hull of bits against loss.
+
+    | loss | of a candidate | cost |
+    | --- | --- | --- |
+    | `proxy` | the relative error of its layer's output | none |
+    | `probe` | that, times the divergence that the smallest candidate causes over its error | one run of the model a layer |
+    | `kl` | the divergence that it causes | one run a candidate |
+
+    The divergence is Σ p·log(p/q) of the softmax of the model's first output, mean over rows and samples of `data`, with this one
+    layer switched. Losses are taken to add up over layers.
+
+    `dynamic` is exact (see lib/Allocate) up to 65536 states, `integer` by branch and bound, `greedy` follows the hull; the
+    remark states loss, lower bound and gap.
+
+    Cost beside the runs: milliseconds. Memory: with runs, the float model's first output on all samples.
+    Errors: no budget or one that the smallest candidates exceed; data that cannot be read or does not fit.
+
+    ```mlir
+    // bpw=2.5
+    %y = quanta.linear %x, %w {quanta.selected, quanta.candidates = [...]} : ...
+    ==>
+    %y = quanta.linear %x, %w {quanta.selected, quanta.encoding = #quanta.uniform<bits = 3, group = 0>,
+      quanta.solver = "quanta-quantize-weights{method=gptq bits=3 group=0}"} : ...
+    ```
+  }];
+  let options = [
+    Option<"bpw", "bpw", "double", "0", "stored bits for each weight; 0: no such budget">,
+    Option<"bytes", "bytes", "int64_t", "0", "stored bytes of all these weights; 0: no such budget">,
+    Option<"solver", "solver", "std::string", "\"dynamic\"", "greedy, dynamic or integer">,
+    Option<"loss", "loss", "std::string", "\"proxy\"", "proxy, probe or kl">,
+    Option<"data", "data", "std::string", "", "an .npz file, a folder of them, or an .npy token stream">,
+    Option<"samples", "samples", "int64_t", "16", "at most so many; of files the first ones, of a stream windows">,
+    Option<"window", "window", "int64_t", "256", "tokens of a sample of a stream">,
+    Option<"seed", "seed", "uint64_t", "0", "of the windows' offsets">,
+    Option<"batch", "batch", "int64_t", "8", "samples that run at once, if the model leaves it open">,
+    Option<"threads", "threads", "unsigned", "0", "threads that run the model; 0 is one for each CPU">,
+  ];
+  let dependentDialects = ["::mlir::quanta::QuantaDialect"];
+}
+
+def SolveAllocated : Pass<"quanta-solve-allocated", "::mlir::ModuleOp"> {
+  let summary = "solve each layer by the pipeline that was chosen for it";
+  let description = [{
+    Runs, for each text of `quanta.solver`, that pipeline on the module with only the layers selected that carry it (or share their
+    weight with one that does), and drops `quanta.solver` and `quanta.encoding` from them. Selected layers without the
+    attribute stay selected. Precondition: the pipelines' needs; run it in quanta-calibrate if they use statistics. Cost and
+    errors are those of the pipelines.
+
+    ```mlir
+    %y = quanta.linear %x, %w {quanta.selected, quanta.solver = "quanta-quantize-weights{bits=3 group=0}"} : (tensor<?x384xf32>, tensor<1024x384xf32>) -> tensor<?x1024xf32>
+    ==>
+    %y = quanta.linear %x, %v {quanta.weight_error = ...} : (tensor<?x384xf32>, tensor<1024x384xf32, #quanta.uniform<bits = 3, group = 0, zero = point>>) -> tensor<?x1024xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::quanta::QuantaDialect", "::mlir::arith::ArithDialect"];
+}
+
 #endif

@@ -1,0 +1,35 @@
+//===- SwitchedModel.h - What one layer's encoding does to the model's output ---------------------------------*- C++ -*-===//
+#ifndef QUANTA_LIB_TRANSFORMS_SWITCHEDMODEL_H
+#define QUANTA_LIB_TRANSFORMS_SWITCHEDMODEL_H
+
+#include "quanta/Calibrate/Data.h"
+#include "quanta/Calibrate/GraphRunner.h"
+#include "quanta/Dialect/IR/Quanta.h"
+#include <memory>
+
+namespace mlir::quanta {
+
+/// The float model's first outputs on some data, kept to compare with: 4 bytes for each of their elements.
+class SwitchedModel {
+public:
+  /// Runs the module on the data. Errors: no data, data that does not fit, an output that is not finite f32.
+  static llvm::Expected<SwitchedModel> create(ModuleOp module, StringRef data, const ::quanta::CalibrationOptions &sampling,
+                                              unsigned threads);
+
+  /// Mean Σ p·log(p/q) with p, q the softmax along the last dimension of the model's first output, p without and q with this
+  /// candidate (see quanta-measure-candidates) as the weight of this one layer. Compiles and runs the model.
+  llvm::Expected<double> measure(Operation *layer, DictionaryAttr candidate);
+
+private:
+  llvm::Error forEachOutput(ModuleOp graph, llvm::function_ref<llvm::Error(size_t, const ::quanta::Array &)> visit);
+
+  ModuleOp module;
+  std::string output;
+  std::unique_ptr<GraphRunner> runner;
+  std::unique_ptr<::quanta::CalibrationData> data;
+  std::vector<::quanta::Array> references;
+};
+
+} // namespace mlir::quanta
+
+#endif // QUANTA_LIB_TRANSFORMS_SWITCHEDMODEL_H

@@ -1,0 +1,56 @@
+// Bits for each layer within a budget: measured, chosen, solved. The model's first output, which is what counts, comes from the
+// first layer.
+// RUN: quantc %s -o - --emit=quant-ir --recipe 'auto{bpw=11 bits=2,4,8 samples=20 head}' --calib %S/../Transforms/Inputs/calibrate.npz \
+// RUN:   --report %t.json 2>/dev/null | FileCheck %s
+// RUN: FileCheck %s --check-prefix=REPORT < %t.json
+// RUN: quantc %s -o - --emit=quant-ir --recipe 'auto{bpw=11 bits=2,4,8 samples=20 head kl}' --calib %S/../Transforms/Inputs/calibrate.npz 2>/dev/null \
+// RUN:   | FileCheck %s
+// RUN: quantc %s -o %t.html.mlir --recipe 'auto{bpw=11 bits=2,4,8 samples=20 head}' --calib %S/../Transforms/Inputs/calibrate.npz --report %t.html 2>/dev/null
+// RUN: FileCheck %s --check-prefix=HTML < %t.html
+// RUN: not quantc %s -o %t.o --recipe 'auto{bpw=3 bits=2,4 samples=20 head}' --calib %S/../Transforms/Inputs/calibrate.npz 2>&1 | FileCheck %s --check-prefix=SMALL
+// RUN: not quantc %s -o %t.o --recipe auto 2>&1 | FileCheck %s --check-prefix=DATA
+// RUN: not quantc %s -o %t.o --recipe 'auto{bpw=none}' 2>&1 | FileCheck %s --check-prefix=NUMBER
+// RUN: not quantc %s -o %t.o --recipe 'auto{bits=2,nine}' 2>&1 | FileCheck %s --check-prefix=NUMBERS
+
+// Factors of the same layers.
+// RUN: quantc %s -o - --emit=quant-ir --recipe 'svd{ratio=0.5 head}' 2>/dev/null | FileCheck %s --check-prefix=SVD
+// RUN: quantc %s -o - --emit=quant-ir --recipe 'asvd{ratio=0.5 head alpha=1}' --calib %S/../Transforms/Inputs/calibrate.npz 2>/dev/null | FileCheck %s --check-prefix=SVD
+// RUN: quantc %s -o - --emit=quant-ir --recipe 'whitened-svd{ratio=0.5 head},int8{head}' --calib %S/../Transforms/Inputs/calibrate.npz 2>/dev/null \
+// RUN:   | FileCheck %s --check-prefix=FACTORS
+// A run that resumes finds the factors of the layers that were solved.
+// RUN: rm -rf %t.store
+// RUN: quantc %s -o %t.1.mlir --emit=quant-ir --recipe 'whitened-svd{ratio=0.5 head}' --calib %S/../Transforms/Inputs/calibrate.npz --store %t.store 2>/dev/null
+// RUN: quantc %s -o %t.2.mlir --emit=quant-ir --recipe 'whitened-svd{ratio=0.5 head}' --calib %S/../Transforms/Inputs/calibrate.npz --store %t.store \
+// RUN:   --resume 2>/dev/null && FileCheck %s --check-prefix=SVD < %t.2.mlir && diff %t.1.mlir %t.2.mlir
+// RUN: quantc %s -o - --emit=quant-ir --recipe 'svd{ratio=0.5 head},int8{head}' 2>/dev/null | FileCheck %s --check-prefix=FACTORS
+
+// CHECK: quanta.linear {{.*}}quanta.error_calibration{{.*}}#u8row>
+// CHECK: quanta.linear {{.*}}quanta.error_calibration{{.*}}#u2row>
+// CHECK-NOT: quanta.{{selected|solver|encoding|candidates|statistics}}
+// REPORT: "bits": 726,
+// REPORT-NEXT: "bits_per_weight": 11,
+// REPORT-NEXT: "bits_per_weight_used": 10.6060{{[0-9]*}},
+// REPORT-NEXT: "bits_used": 700,
+// REPORT-NEXT: "frontier": [
+// REPORT: "loss":
+// REPORT: "lower_bound":
+// HTML: <h2>Budget</h2><p>10.6061 of 11.0000 bits a weight
+// SMALL: error: {{.*}}a budget of 198 bits (3 a weight) is too small: the smallest candidates take 484 (7.333); offer smaller candidates or raise it
+// DATA: recipe 'auto' looks at data: give --calib=FILE
+// NUMBER: option 'bpw' must be a number above 0, at most 16, got 'none'
+// NUMBERS: option 'bits' must be numbers from 1 to 8, separated by commas, got '2,nine'
+
+// SVD: quanta.linear %{{.*}} : (tensor<?x6xf32>, tensor<1x6xf32>) -> tensor<?x1xf32>
+// SVD: quanta.linear %{{.*}} : (tensor<?x1xf32>, tensor<6x1xf32>) -> tensor<?x6xf32>
+// FACTORS: quanta.linear %{{.*}} : (tensor<?x6xf32>, tensor<1x6xf32, #{{.*}}>) -> tensor<?x1xf32>
+// FACTORS: quanta.linear %{{.*}} : (tensor<?x1xf32>, tensor<6x1xf32, #{{.*}}>) -> tensor<?x6xf32>
+func.func @main(%x: tensor<?x6xf32>) -> (tensor<?x6xf32>, tensor<?x5xf32>) attributes {quanta.inputs = ["x"], quanta.outputs = ["y", "z"],
+    quanta.dims = [["batch", 6]], quanta.output_dims = [["batch", 6], ["batch", 5]]} {
+  %w = arith.constant dense<[[1.0, 0.53, 0.25, -1.0, -0.52, 2.0], [0.11, 0.53, 0.75, -1.3, -0.5, 2.0], [1.0, 0.5, 0.25, -1.0, -0.57, 2.0],
+                             [0.1, 0.22, 0.3, 0.41, 0.5, 0.6], [0.3, -0.71, 0.2, 0.13, -0.5, 1.0], [-1.1, 0.44, 0.2, 0.9, 0.77, 0.25]]> : tensor<6x6xf32> loc("w")
+  %v = arith.constant dense<[[1.0, 0.51, 0.23, -1.2, -0.50, 2.0], [0.71, 0.50, 0.77, -1.0, -0.59, 2.0], [1.3, 0.50, 0.25, -1.0, -0.52, 2.4],
+                             [0.12, 0.20, 0.33, 0.40, 0.51, 0.60], [0.7, 0.20, 0.33, -0.40, 0.11, 0.61]]> : tensor<5x6xf32> loc("v")
+  %y = quanta.linear %x, %w : (tensor<?x6xf32>, tensor<6x6xf32>) -> tensor<?x6xf32> loc("first")
+  %z = quanta.linear %y, %v : (tensor<?x6xf32>, tensor<5x6xf32>) -> tensor<?x5xf32> loc("second")
+  return %y, %z : tensor<?x6xf32>, tensor<?x5xf32>
+}

@@ -1,0 +1,54 @@
+// Two layers, of which the first matters more: it gets the bits.
+// RUN: sed 's|INPUTS|%S/Inputs|' %s > %t.mlir
+// RUN: quant-opt %t.mlir --quanta-measure-candidates="solvers='quanta-quantize-weights{method=gptq bits=2 group=0};quanta-quantize-weights{method=gptq bits=4 group=0};quanta-quantize-weights{method=gptq bits=8 group=0}'" -o %t.measured.mlir 2>%t.log
+// RUN: FileCheck %s --check-prefix=MEASURED < %t.measured.mlir
+// RUN: quant-opt %t.measured.mlir --quanta-allocate="bpw=9" 2>%t.log | FileCheck %s --check-prefix=CHOSEN
+// RUN: FileCheck %s --check-prefix=REMARK < %t.log
+// RUN: quant-opt %t.measured.mlir --quanta-allocate="bytes=90 solver=integer" 2>/dev/null | FileCheck %s --check-prefix=CHOSEN
+// RUN: quant-opt %t.measured.mlir --quanta-allocate="bpw=9 solver=greedy" 2>/dev/null | FileCheck %s --check-prefix=CHOSEN
+// RUN: quant-opt %t.measured.mlir --pass-pipeline="builtin.module(quanta-allocate{bpw=9},quanta-solve-allocated)" 2>/dev/null | FileCheck %s --check-prefix=SOLVED
+// RUN: not quant-opt %t.measured.mlir --quanta-allocate="bpw=4" 2>&1 | FileCheck %s --check-prefix=SMALL
+// RUN: not quant-opt %t.measured.mlir --quanta-allocate 2>&1 | FileCheck %s --check-prefix=NONE
+// RUN: not quant-opt %t.measured.mlir --quanta-allocate="bpw=9 solver=best" 2>&1 | FileCheck %s --check-prefix=SOLVER
+// RUN: not quant-opt %t.measured.mlir --quanta-allocate="bpw=9 loss=mse" 2>&1 | FileCheck %s --check-prefix=LOSS
+// RUN: not quant-opt %t.mlir --quanta-measure-candidates="solvers='quanta-quantize-weights{bits=2'" 2>&1 | FileCheck %s --check-prefix=PARSE
+// RUN: not quant-opt %t.mlir --quanta-measure-candidates="solvers='quanta-quantize-weights{bits=2};'" 2>&1 | FileCheck %s --check-prefix=EMPTY
+// RUN: not quant-opt %t.mlir --quanta-measure-candidates="solvers='quanta-low-rank{method=svd rank=1}'" 2>&1 | FileCheck %s --check-prefix=ERRORS
+
+// The layers stay as they were.
+// MEASURED-LABEL: func.func @main
+// MEASURED-DAG: %[[W:.*]] = arith.constant {{.*}} : tensor<5x8xf32>
+// MEASURED: quanta.linear %{{.*}}, %[[W]] {quanta.candidates = [{bits = 170 : i64, components = {codes = dense_resource<w.codes> : tensor<5x8xi8>
+// MEASURED-SAME: error = {{.*}} : f64, solver = "quanta-quantize-weights{method=gptq bits=2 group=0}", type = tensor<5x8xf32, #u2row>}, {
+// MEASURED-SAME: quanta.selected
+// Of layers with the same weight the first has the candidates.
+// MEASURED: quanta.linear %{{.*}}, %[[W]] {quanta.selected
+// MEASURED: quanta.linear %{{.*}} {quanta.candidates
+// MEASURED-NOT: module {
+
+// CHOSEN: module {{.*}}quanta.allocation = {bits = {{[0-9]+}} : i64, budget = 720 : i64, frontier = [{bits = {{.*}}, loss = {{.*}}}, {{.*}}], loss = {{.*}}, lower_bound = {{.*}}, weights = 80 : i64}
+// CHOSEN: quanta.linear {{.*}}{quanta.encoding = #{{.*}}, quanta.selected, quanta.solver = "quanta-quantize-weights{method=gptq bits={{[48]}} group=0}"
+// CHOSEN: quanta.linear {{.*}}{quanta.selected, quanta.statistics
+// REMARK: remark: {{.*}}gets {{.*}} bits a weight, loss
+// REMARK: remark: {{.*}}2 layers take {{[0-9.]+}} of 9 bits a weight; loss {{.*}}, no allocation has less than {{.*}} (gap 0 %)
+
+// SOLVED: quanta.linear %{{[^ ]*}}, %[[V:[^ ]*]] {quanta.error_calibration
+// SOLVED: quanta.linear %{{[^ ]*}}, %[[V]] {quanta.statistics
+// SOLVED: quanta.linear {{.*}}quanta.error_calibration
+// SOLVED-NOT: quanta.s{{olver|elected}}
+
+// SMALL: error: {{.*}}a budget of 320 bits (4 a weight) is too small: the smallest candidates take {{[0-9]+}} ({{[0-9.]+}}); offer smaller candidates or raise it
+// NONE: expected a budget, bpw from 0 to 64 or bytes above 0, but got 0{{.*}} and 0
+// SOLVER: expected solver 'greedy', 'dynamic' or 'integer' but got 'best'
+// LOSS: expected loss 'proxy', 'probe' or 'kl' but got 'mse'
+// PARSE: in the solvers of quanta-measure-candidates:
+// EMPTY: expected pipelines, separated by ';'
+// ERRORS: solver 'quanta-low-rank{method=svd rank=1}' does not leave one encoded weight with the error of the layer's output
+func.func @main(%x: tensor<?x8xf32>) -> (tensor<?x5xf32>, tensor<?x5xf32>, tensor<?x5xf32>) {
+  %w = arith.constant dense<[[0.047, 0.625, -0.466, 0.496, -0.130, -0.131, 0.950, 0.079], [-0.021, 0.365, 0.563, -0.015, 0.294, -0.487, -0.183, -0.219], [-0.666, -0.754, -0.813, -0.119, -0.086, -0.160, 0.035, -0.668], [-0.040, 0.119, 0.376, -0.423, -0.200, -1.008, -0.252, -1.098], [-0.710, 0.551, -1.101, 0.399, 0.164, -0.156, 0.230, 0.264]]> : tensor<5x8xf32> loc("w")
+  %d = arith.constant dense<[[0.5, -0.5, -0.5, -0.5, -0.5, -0.5, -0.5, 0.5], [-1.0, -1.0, -1.0, -1.0, 1.0, -1.0, -1.0, -1.0], [0.5, -0.5, 0.5, -0.5, -0.5, -0.5, 0.5, -0.5], [-1.0, 1.0, 1.0, -1.0, 1.0, 1.0, -1.0, 1.0], [-0.5, 0.5, 0.5, -0.5, -0.5, -0.5, -0.5, -0.5]]> : tensor<5x8xf32> loc("d")
+  %a = quanta.linear %x, %w {quanta.selected, quanta.statistics = "INPUTS/correlated.moments"} : (tensor<?x8xf32>, tensor<5x8xf32>) -> tensor<?x5xf32>
+  %b = quanta.linear %x, %w {quanta.selected, quanta.statistics = "INPUTS/correlated.moments"} : (tensor<?x8xf32>, tensor<5x8xf32>) -> tensor<?x5xf32>
+  %c = quanta.linear %x, %d {quanta.selected, quanta.statistics = "INPUTS/dead.moments"} : (tensor<?x8xf32>, tensor<5x8xf32>) -> tensor<?x5xf32>
+  return %a, %b, %c : tensor<?x5xf32>, tensor<?x5xf32>, tensor<?x5xf32>
+}
