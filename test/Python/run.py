@@ -31,7 +31,7 @@ TYPES = ["F32", "F16", "BF16", "I8", "U8", "I16", "I32", "I64", "BOOL", "F64", "
 
 def compile_runtime() -> list[str]:
     objects = []
-    for name in ("quanta_rt", "quanta_pool"):
+    for name in ("quanta_rt", "quanta_pool", "quanta_cpu"):
         objects.append(f"{FOLDER}/{name}.o")
         subprocess.run([*CC, "-c", RUNTIME / f"{name}.c", "-o", objects[-1]], check=True)
     return objects
