@@ -5,6 +5,7 @@
 // whole vectors.
 //
 //===--------------------------------------------------------------------------------------------------------------------===//
+#include "Kernels/Half.h"
 #include "quanta/Codegen/Codegen.h"
 #include "quanta/Codegen/KernelBuilder.h"
 #include "quanta/Dialect/IR/Packing.h"
@@ -21,19 +22,6 @@ Value shiftRight(KernelBuilder &b, Value word, int32_t count) {
 }
 Value maskBits(KernelBuilder &b, Value word, int32_t mask) { return arith::AndIOp::create(b, word, b.tileOf(mask)); }
 Value toFloat(KernelBuilder &b, Value code) { return arith::SIToFPOp::create(b, b.f32Tile(), code); }
-
-/// f16 to f32 in integer arithmetic: targets without the conversion would call a compiler's support library. The exponent
-/// is moved and rebiased by a multiplication, which also normalises small numbers. Infinities do not occur.
-Value widenHalf(KernelBuilder &b, Value half) {
-  auto i16s = VectorType::get({kLanes}, b.getI16Type());
-  auto bits = [&](int32_t value) { return b.tileOf(value); };
-  Value word = arith::ExtUIOp::create(b, b.i32Tile(), Value(vector::BitCastOp::create(b, i16s, half)));
-  Value sign = arith::ShLIOp::create(b, arith::AndIOp::create(b, word, bits(0x8000)), bits(16));
-  Value magnitude = arith::ShLIOp::create(b, arith::AndIOp::create(b, word, bits(0x7fff)), bits(13));
-  Value scaled = b.mulf(vector::BitCastOp::create(b, b.f32Tile(), magnitude), b.tileOf(0x1p112f));
-  Value result = arith::OrIOp::create(b, Value(vector::BitCastOp::create(b, b.i32Tile(), scaled)), sign);
-  return vector::BitCastOp::create(b, b.f32Tile(), result);
-}
 
 //===- Codes ----------------------------------------------------------------------------------------------------------===//
 

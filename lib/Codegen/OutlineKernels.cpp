@@ -4,6 +4,7 @@
 // module-level constants here, so that from now on only addresses of them are passed around.
 //
 //===--------------------------------------------------------------------------------------------------------------------===//
+#include "Kernels/Cache.h"
 #include "quanta/Codegen/Codegen.h"
 #include "quanta/Codegen/KernelBuilder.h"
 #include "quanta/Dialect/IR/Packing.h"
@@ -111,9 +112,74 @@ private:
   DenseMap<Attribute, WeightsOp> stored;
 };
 
+/// Gives caches their memory. How it lies depends on what attention reads: keys or values.
+class CacheStore {
+public:
+  explicit CacheStore(ModuleOp module) : module(module), symbols(module) {}
+
+  CacheOp lookup(FlatSymbolRefAttr name) const { return symbols.lookup<CacheOp>(name.getValue()); }
+
+  /// Finds out which caches are keys: attention names them.
+  LogicalResult assignRoles() {
+    WalkResult result = module.walk([&](CacheReadOp read) {
+      for (OpOperand &use : read.getResult().getUses()) {
+        auto attention = dyn_cast<AttentionOp>(use.getOwner());
+        if (!attention || (use.get() != attention.getKey() && use.get() != attention.getValue()))
+          return refuse(read, "expected only attention to read a cache, as key or value");
+        for (auto [value, role] : {std::pair(attention.getKey(), CacheRole::Key), std::pair(attention.getValue(), CacheRole::Value)})
+          if (value == use.get() && roles.try_emplace(read.getCacheAttr().getAttr(), role).first->second != role)
+            return refuse(read, "expected a cache to hold either keys or values");
+      }
+      return WalkResult::advance();
+    });
+    return failure(result.wasInterrupted());
+  }
+
+  CacheRole getRole(FlatSymbolRefAttr name) const { return roles.lookup_or(name.getAttr(), CacheRole::Value); }
+
+  /// Addresses of a cache's arrays.
+  SmallVector<Value> getMemory(OpBuilder &b, Location loc, FlatSymbolRefAttr name) {
+    SmallVector<Value> addresses;
+    SmallVector<StatesOp> &arrays = stored[name.getAttr()];
+    CacheOp cache = lookup(name);
+    SmallVector<Component> components = getCacheComponents(cache.getTensorType(), getRole(name));
+    for (auto [i, component] : llvm::enumerate(components)) {
+      auto type = MemRefType::get(component.shape, component.elementType);
+      if (i == arrays.size()) {
+        OpBuilder atEnd = OpBuilder::atBlockEnd(module.getBody());
+        std::string label = cache.getSymName().str() + (component.name.empty() ? ".memory" : "." + component.name);
+        arrays.push_back(StatesOp::create(atEnd, cache.getLoc(), label, type));
+        symbols.insert(arrays.back());
+      }
+      addresses.push_back(StateOp::create(b, loc, type, FlatSymbolRefAttr::get(arrays[i].getSymNameAttr())));
+    }
+    return addresses;
+  }
+
+  /// The caches themselves are not needed any more.
+  void eraseCaches() {
+    for (auto cache : llvm::make_early_inc_range(module.getOps<CacheOp>()))
+      cache.erase();
+  }
+
+private:
+  static WalkResult refuse(Operation *op, const Twine &message) {
+    op->emitOpError(message);
+    return WalkResult::interrupt();
+  }
+
+  ModuleOp module;
+  SymbolTable symbols;
+  DenseMap<StringAttr, CacheRole> roles;
+  DenseMap<StringAttr, SmallVector<StatesOp>> stored;
+};
+
 class Outliner {
 public:
-  Outliner(ModuleOp module) : weights(module), b(module.getLoc(), module.getContext()) {}
+  Outliner(ModuleOp module) : weights(module), caches(module), b(module.getLoc(), module.getContext()) {}
+
+  LogicalResult prepare() { return caches.assignRoles(); }
+  void finish() { caches.eraseCaches(); }
 
   LogicalResult run(func::FuncOp function) {
     SmallVector<Operation *> ops, constants;
@@ -132,10 +198,11 @@ public:
       b.setLoc(op->getLoc());
       LogicalResult result = TypeSwitch<Operation *, LogicalResult>(op)
                                  .Case<LinearOp, MatmulOp, Conv2DOp, LayerNormOp, RMSNormOp, SoftmaxOp, ActivationOp, RotaryOp,
-                                       AttentionOp, EmbeddingOp>([&](auto typed) { return convert(typed); })
+                                       AttentionOp, EmbeddingOp, CacheAppendOp>([&](auto typed) { return convert(typed); })
                                  .Default([](Operation *) { return success(); });
       failed |= mlir::failed(result);
     }
+    function.walk([](CacheReadOp read) { read.erase(); }); // attention has taken the addresses
     for (Operation *op : constants)
       if (op->use_empty())
         op->erase();
@@ -294,9 +361,73 @@ private:
     return replace(op, restore(y, op.getResult(), op.getLhs()));
   }
 
+  LogicalResult convert(CacheAppendOp op) {
+    if (failed(checkFloat(op)))
+      return failure();
+    NamedAttrList config;
+    config.set("cache", caches.lookup(op.getCacheAttr()).getTypeAttr());
+    if (caches.getRole(op.getCacheAttr()) == CacheRole::Key)
+      config.set("key", b.getUnitAttr());
+    Value past = CacheLengthOp::create(b, b.getIndexType());
+    KernelOp::create(b, TypeRange(), b.getStringAttr("cache_append"), ValueRange{op.getValues(), past}, ValueRange(),
+                     caches.getMemory(b, op.getLoc(), op.getCacheAttr()), config.getDictionary(b.getContext()));
+    op->erase();
+    return success();
+  }
+
+  /// Attention over a cache is one kernel, which reads the cache where it lies.
+  LogicalResult convertCached(AttentionOp op, CacheReadOp keys, CacheReadOp values) {
+    auto keyType = caches.lookup(keys.getCacheAttr()).getTensorType(), valueType = caches.lookup(values.getCacheAttr()).getTensorType();
+    Value q = op.getQuery();
+    int64_t heads = type(q).getDimSize(1), groups = keyType.getDimSize(1);
+    if (ShapedType::isDynamic(heads))
+      return op.emitOpError() << "expected a fixed number of query heads over a cache but got " << q.getType();
+    // The query heads that read one head of keys are rows of one matrix.
+    SmallVector<Value> keyMemory = caches.getMemory(b, op.getLoc(), keys.getCacheAttr()),
+                       memory = keyMemory;
+    llvm::append_range(memory, caches.getMemory(b, op.getLoc(), values.getCacheAttr()));
+    SmallVector<Value> inputs{splitHeads(q, groups, heads / groups), keys.getLength()};
+    if (op.getMask())
+      inputs.push_back(op.getMask());
+    NamedAttrList config;
+    config.set("key", TypeAttr::get(keyType));
+    config.set("value", TypeAttr::get(valueType));
+    config.set("key_arrays", b.getI64IntegerAttr(keyMemory.size()));
+    config.set("repeats", b.getI64IntegerAttr(heads / groups));
+    config.set("scale", op.getScaleAttr());
+    SmallVector<OpFoldResult> shape = sizes(inputs[0]);
+    shape[3] = b.getIndexAttr(valueType.getDimSize(3));
+    Value y = kernel("attention", inputs, memory, empty(shape, b.getF32Type()), config);
+    return replace(op, mergeHeads(y, q, heads / groups));
+  }
+
+  /// [B, G·R, S, D] as [B, G, R·S, D].
+  Value splitHeads(Value x, int64_t groups, int64_t repeats) {
+    auto from = type(x);
+    auto wide = RankedTensorType::get({from.getDimSize(0), groups, repeats, from.getDimSize(2), from.getDimSize(3)}, from.getElementType());
+    SmallVector<OpFoldResult> mixed{size(x, 0), b.getIndexAttr(groups), b.getIndexAttr(repeats), size(x, 2), size(x, 3)};
+    Value expanded = tensor::ExpandShapeOp::create(b, wide, x, ArrayRef<ReassociationIndices>{{0}, {1, 2}, {3}, {4}}, mixed);
+    return tensor::CollapseShapeOp::create(b, expanded, ArrayRef<ReassociationIndices>{{0}, {1}, {2, 3}, {4}});
+  }
+
+  /// Undoes splitHeads; `like` is what it was given.
+  Value mergeHeads(Value y, Value like, int64_t repeats) {
+    auto from = type(y);
+    auto wide = RankedTensorType::get({from.getDimSize(0), from.getDimSize(1), repeats, type(like).getDimSize(2), from.getDimSize(3)},
+                                      from.getElementType());
+    SmallVector<OpFoldResult> mixed{size(y, 0), size(y, 1), b.getIndexAttr(repeats), size(like, 2), size(y, 3)};
+    Value expanded = tensor::ExpandShapeOp::create(b, wide, y, ArrayRef<ReassociationIndices>{{0}, {1}, {2, 3}, {4}}, mixed);
+    return tensor::CollapseShapeOp::create(b, expanded, ArrayRef<ReassociationIndices>{{0}, {1, 2}, {3}, {4}});
+  }
+
   LogicalResult convert(AttentionOp op) {
     if (failed(checkFloat(op)))
       return failure();
+    auto keys = op.getKey().getDefiningOp<CacheReadOp>(), values = op.getValue().getDefiningOp<CacheReadOp>();
+    if (keys && values)
+      return convertCached(op, keys, values);
+    if (keys || values)
+      return op.emitOpError("expected keys and values to come from caches both");
     Value scores = matmul(op.getQuery(), op.getKey(), /*transposeRhs=*/true, op.getScale().convertToFloat());
     SmallVector<Value> mask;
     if (op.getMask())
@@ -459,6 +590,7 @@ private:
   }
 
   WeightStore weights;
+  CacheStore caches;
   KernelBuilder b;
   DenseSet<Attribute> tiled;
 };
@@ -466,9 +598,12 @@ private:
 struct OutlineKernels : public mlir::quanta::impl::OutlineKernelsBase<OutlineKernels> {
   void runOnOperation() override {
     Outliner outliner(getOperation());
+    if (failed(outliner.prepare()))
+      return signalPassFailure();
     for (auto function : getOperation().getOps<func::FuncOp>())
       if (failed(outliner.run(function)))
-        signalPassFailure();
+        return signalPassFailure();
+    outliner.finish();
   }
 };
 

@@ -82,8 +82,9 @@ struct KernelBufferization : DstBufferizableOpInterfaceExternalModel<KernelBuffe
       FailureOr<Value> buffer = bufferOf(output);
       if (failed(buffer))
         return failure();
-      targets.push_back(*buffer);
-      if (needsCopy(*buffer)) {
+      if (isa<TensorType>(output.getType()))
+        targets.push_back(*buffer);
+      if (isa<TensorType>(output.getType()) && needsCopy(*buffer)) {
         Value copy = allocLike(rewriter, loc, *buffer);
         if (reads)
           memref::CopyOp::create(rewriter, loc, *buffer, copy);
@@ -94,9 +95,12 @@ struct KernelBufferization : DstBufferizableOpInterfaceExternalModel<KernelBuffe
     auto buffered = KernelOp::create(rewriter, loc, TypeRange(), kernel.getFamilyAttr(), inputs, kernel.getWeights(),
                                      outputs, kernel.getConfigAttr());
     buffered->setDiscardableAttrs(op->getDiscardableAttrDictionary());
-    for (auto [output, target] : llvm::zip_equal(outputs, targets))
-      if (output != target)
-        memref::CopyOp::create(rewriter, loc, output, target);
+    // Outputs that were memory before have no target.
+    size_t next = 0;
+    for (auto [output, given] : llvm::zip_equal(outputs, kernel.getOutputs()))
+      if (isa<TensorType>(given.getType()))
+        if (Value target = targets[next++]; output != target)
+          memref::CopyOp::create(rewriter, loc, output, target);
     replaceOpWithBufferizedValues(rewriter, op, targets);
     return success();
   }

@@ -16,15 +16,23 @@ int64_t mlir::quanta::getElementBytes(Type elementType) {
   return elementType.isIndex() ? 8 : llvm::divideCeil(elementType.getIntOrFloatBitWidth(), 8);
 }
 
-DenseMap<StringAttr, int64_t> mlir::quanta::assignWeightOffsets(ModuleOp module, int64_t &total) {
+template <typename Op> static DenseMap<StringAttr, int64_t> assignOffsets(ModuleOp module, int64_t &total) {
   DenseMap<StringAttr, int64_t> offsets;
   total = 0;
-  for (auto weights : module.getOps<WeightsOp>()) {
-    auto type = cast<MemRefType>(weights.getType());
-    offsets[weights.getSymNameAttr()] = total;
+  for (Op op : module.getOps<Op>()) {
+    auto type = cast<MemRefType>(op.getType());
+    offsets[op.getSymNameAttr()] = total;
     total = llvm::alignTo(total + type.getNumElements() * getElementBytes(type.getElementType()), 64);
   }
   return offsets;
+}
+
+DenseMap<StringAttr, int64_t> mlir::quanta::assignWeightOffsets(ModuleOp module, int64_t &total) {
+  return assignOffsets<WeightsOp>(module, total);
+}
+
+DenseMap<StringAttr, int64_t> mlir::quanta::assignStateOffsets(ModuleOp module, int64_t &total) {
+  return assignOffsets<StatesOp>(module, total);
 }
 
 namespace {

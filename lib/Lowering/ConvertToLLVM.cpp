@@ -74,17 +74,32 @@ public:
 
 //===- Allocation, weights, assertions ---------------------------------------------------------------------------===//
 
-LogicalResult lowerRuntimeOps(Runtime &runtime, func::FuncOp function, const DenseMap<StringAttr, int64_t> &offsets) {
+LogicalResult lowerRuntimeOps(Runtime &runtime, func::FuncOp function, const DenseMap<StringAttr, int64_t> &offsets,
+                              const DenseMap<StringAttr, int64_t> &stateOffsets) {
   SmallVector<Operation *> ops;
   function.walk([&](Operation *op) {
-    if (isa<memref::AllocOp, memref::DeallocOp, cf::AssertOp, WeightOp>(op))
+    if (isa<memref::AllocOp, memref::DeallocOp, cf::AssertOp, WeightOp, StateOp, CacheLengthOp, CacheAdvanceOp>(op))
       ops.push_back(op);
   });
   if (ops.empty())
     return success();
   if (!function->hasAttr("quanta.rt"))
     return function.emitError("expected the runtime handle: run quanta-outline-parallel first");
-  Value rt = function.getArgument(0), weights;
+  Value rt = function.getArgument(0);
+  // Base addresses, asked for once.
+  Value weights, states;
+  auto addressOf = [&](Operation *op, Value &base, StringRef getter, int64_t offset) {
+    Location loc = op->getLoc();
+    if (!base) {
+      OpBuilder entry = OpBuilder::atBlockBegin(&function.getBody().front());
+      base = runtime.call(entry, loc, getter, runtime.pointer, rt);
+    }
+    OpBuilder b(op);
+    Value data = LLVM::GEPOp::create(b, loc, runtime.pointer, b.getI8Type(), base,
+                                     ValueRange{runtime.constant(b, loc, runtime.i64, offset)});
+    op->getResult(0).replaceAllUsesWith(
+        runtime.makeMemRef(b, loc, cast<MemRefType>(op->getResult(0).getType()), data, {}));
+  };
   for (Operation *op : ops) {
     OpBuilder b(op);
     Location loc = op->getLoc();
@@ -110,14 +125,18 @@ LogicalResult lowerRuntimeOps(Runtime &runtime, func::FuncOp function, const Den
       auto offset = offsets.find(weight.getNameAttr().getAttr());
       if (offset == offsets.end())
         return op->emitError() << "expected quanta.weights named '" << weight.getName() << "'";
-      if (!weights) {
-        OpBuilder entry = OpBuilder::atBlockBegin(&function.getBody().front());
-        weights = runtime.call(entry, loc, "quanta_rt_weights", runtime.pointer, rt);
-      }
-      Value data = LLVM::GEPOp::create(b, loc, runtime.pointer, b.getI8Type(), weights,
-                                       ValueRange{runtime.constant(b, loc, runtime.i64, offset->second)});
-      auto type = cast<MemRefType>(weight.getType());
-      weight.replaceAllUsesWith(runtime.makeMemRef(b, loc, type, data, {}));
+      addressOf(op, weights, "quanta_rt_weights", offset->second);
+    } else if (auto state = dyn_cast<StateOp>(op)) {
+      auto offset = stateOffsets.find(state.getNameAttr().getAttr());
+      if (offset == stateOffsets.end())
+        return op->emitError() << "expected quanta.states named '" << state.getName() << "'";
+      addressOf(op, states, "quanta_rt_state", offset->second);
+    } else if (isa<CacheLengthOp>(op)) {
+      Value length = runtime.call(b, loc, "quanta_rt_cache_length", runtime.i64, rt);
+      op->getResult(0).replaceAllUsesWith(arith::IndexCastOp::create(b, loc, b.getIndexType(), length));
+    } else if (isa<CacheAdvanceOp>(op)) {
+      Value positions = arith::IndexCastOp::create(b, loc, runtime.i64, op->getOperand(0));
+      runtime.call(b, loc, "quanta_rt_cache_advance", {}, {rt, positions});
     } else {
       auto assertion = cast<cf::AssertOp>(op);
       Value failed = arith::XOrIOp::create(b, loc, assertion.getArg(), arith::ConstantIntOp::create(b, loc, 1, 1));
@@ -196,7 +215,7 @@ ArrayAttr describePorts(func::FuncOp main, ArrayRef<Type> types, StringRef kind,
   return b.getArrayAttr(ports);
 }
 
-void describeModel(ModuleOp module, func::FuncOp main) {
+void describeModel(ModuleOp module, func::FuncOp main, int64_t stateBytes) {
   OpBuilder b(module.getContext());
   auto text = [&](StringRef name, StringRef otherwise) -> Attribute {
     auto value = module->getAttrOfType<StringAttr>(name);
@@ -205,11 +224,13 @@ void describeModel(ModuleOp module, func::FuncOp main) {
   SmallVector<StringRef> symbols;
   ArrayAttr inputs = describePorts(main, main.getArgumentTypes().drop_front(), "input", "quanta.dims", symbols, true);
   ArrayAttr outputs = describePorts(main, main.getResultTypes(), "output", "quanta.output_dims", symbols, false);
-  module->setAttr(
-      "quanta.model",
-      b.getDictionaryAttr({b.getNamedAttr("name", text("quanta.name", "model")),
-                           b.getNamedAttr("recipe", text("quanta.recipe", "")), b.getNamedAttr("inputs", inputs),
-                           b.getNamedAttr("outputs", outputs), b.getNamedAttr("symbols", b.getStrArrayAttr(symbols))}));
+  SmallVector<NamedAttribute> model = {
+      b.getNamedAttr("name", text("quanta.name", "model")), b.getNamedAttr("recipe", text("quanta.recipe", "")),
+      b.getNamedAttr("inputs", inputs), b.getNamedAttr("outputs", outputs),
+      b.getNamedAttr("symbols", b.getStrArrayAttr(symbols))};
+  if (auto capacity = module->getAttrOfType<IntegerAttr>("quanta.cache_capacity"))
+    model.push_back(b.getNamedAttr("cache", b.getDenseI64ArrayAttr({capacity.getInt(), stateBytes})));
+  module->setAttr("quanta.model", b.getDictionaryAttr(model));
 }
 
 /// @main(rt, memrefs) -> memrefs becomes @quanta_entry(rt) -> i32.
@@ -347,7 +368,9 @@ struct ConvertToLLVM : quanta::impl::ConvertToLLVMBase<ConvertToLLVM> {
     // What the code assumes; emission checks it against where it puts the data.
     for (auto weights : module.getOps<WeightsOp>())
       weights->setAttr("offset", IntegerAttr::get(IntegerType::get(&getContext(), 64), offsets[weights.getSymNameAttr()]));
-    describeModel(module, main);
+    int64_t stateBytes;
+    DenseMap<StringAttr, int64_t> stateOffsets = assignStateOffsets(module, stateBytes);
+    describeModel(module, main, stateBytes);
     // The results' allocations are still recognisable before the runtime ops are lowered.
     SmallVector<func::FuncOp> functions(module.getOps<func::FuncOp>());
     for (func::FuncOp function : functions) {
@@ -357,8 +380,10 @@ struct ConvertToLLVM : quanta::impl::ConvertToLLVMBase<ConvertToLLVM> {
     if (failed(checkResults(main)))
       return signalPassFailure();
     for (func::FuncOp function : functions)
-      if (failed(lowerRuntimeOps(runtime, function, offsets)))
+      if (failed(lowerRuntimeOps(runtime, function, offsets, stateOffsets)))
         return signalPassFailure();
+    for (auto states : llvm::make_early_inc_range(module.getOps<StatesOp>()))
+      states.erase(); // the code has their offsets, the model's description their size
     hoistStackBuffers(module);
     lowerExpandShapes(module);
     OpPassManager pm(ModuleOp::getOperationName());

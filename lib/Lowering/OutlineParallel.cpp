@@ -33,7 +33,8 @@ static void threadRuntime(ModuleOp module) {
         .walk([&](Operation *op) {
           auto call = dyn_cast<func::CallOp>(op);
           auto loop = dyn_cast<scf::ParallelOp>(op);
-          bool direct = isa<memref::AllocOp, memref::DeallocOp, cf::AssertOp, WeightOp>(op) || (loop && isLaunch(loop));
+          bool direct = isa<memref::AllocOp, memref::DeallocOp, cf::AssertOp, WeightOp, StateOp, CacheLengthOp,
+                            CacheAdvanceOp>(op) || (loop && isLaunch(loop));
           return direct || (call && needed.contains(call.getCalleeAttr().getAttr())) ? WalkResult::interrupt()
                                                                                      : WalkResult::advance();
         })

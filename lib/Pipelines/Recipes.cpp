@@ -117,6 +117,13 @@ static std::string buildAuto(const RecipeValues &values) {
          "}," + buildCalibration(values, "quanta-solve-allocated");
 }
 
+static std::string buildCache(const RecipeValues &values) {
+  std::string text = "quanta-use-cache{capacity=" + values.lookup("capacity") + " batch=" + values.lookup("batch") + "},canonicalize,cse";
+  if (values.lookup("bits") == "0")
+    return text;
+  return text + ",quanta-quantize-cache{bits=" + values.lookup("bits") + " group=" + values.lookup("group") + " window=" + values.lookup("window") + "}";
+}
+
 using Options = std::vector<RecipeOption>;
 
 /// A recipe's own options, then those that say which layers.
@@ -189,6 +196,13 @@ llvm::ArrayRef<Recipe> mlir::quanta::getRecipes() {
                         {"kl", RecipeOption::Flag, "false", "run the model for each candidate, not only for one of each layer"},
                         {"samples", RecipeOption::Integer, "16", "samples to measure the output on", 1, 1000000}}),
        buildAuto, true},
+      {"kv", Phase::Quantize, "keep past keys and values in the model, in place",
+       {{"capacity", RecipeOption::Integer, "2048", "positions for which there is room", 1, 1 << 30},
+        {"batch", RecipeOption::Integer, "1", "sequences that are decoded side by side", 1, 1 << 20},
+        {"bits", RecipeOption::Integer, "0", "bits of a cached value; 0 keeps floats", 0, 8},
+        {"group", RecipeOption::Integer, "32", "positions that share a scale of a key's channel; 0: a scale a position", 0, 1 << 20},
+        {"window", RecipeOption::Integer, "32", "newest positions that stay floats", 0, 1 << 20}},
+       buildCache},
   };
   return recipes;
 }

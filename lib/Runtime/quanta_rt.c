@@ -44,6 +44,11 @@ struct quanta_rt {
   const quanta_tensor *inputs;
   const quanta_tensor *given; /* the caller's outputs, for their capacities */
 
+  void *state, *state_block; /* aligned, and what the system gave */
+  int64_t cache_length;
+  int64_t cache_appended; /* by this run; -1: it has not touched the cache */
+  int cache_undefined;    /* a run failed after it had touched the cache */
+
   int64_t *symbols; /* -1: not bound yet */
   output_t *outputs;
   block_t *free_blocks; /* most recently used first */
@@ -193,6 +198,12 @@ const void *quanta_rt_weights(quanta_rt *rt) { return rt->weights; }
 void *quanta_rt_input(quanta_rt *rt, int32_t input) { return rt->inputs[input].data; }
 
 int64_t quanta_rt_input_dim(quanta_rt *rt, int32_t input, int32_t dim) { return rt->inputs[input].shape[dim]; }
+
+void *quanta_rt_state(quanta_rt *rt) { return rt->state; }
+
+int64_t quanta_rt_cache_length(quanta_rt *rt) { return rt->cache_length; }
+
+void quanta_rt_cache_advance(quanta_rt *rt, int64_t positions) { rt->cache_appended = positions; }
 
 int64_t quanta_rt_symbol(quanta_rt *rt, int32_t symbol) {
   if (rt->symbols[symbol] < 0)
@@ -353,6 +364,10 @@ static int run(quanta_rt *rt, const quanta_tensor *inputs, quanta_tensor *output
   if ((info->inputs && !inputs) || (info->outputs && !outputs))
     return report(rt->message, QUANTA_INVALID, "model '%s': needs %d input(s) and %d output(s), got a null pointer",
                   model_name(rt), info->inputs, info->outputs);
+  if (rt->cache_undefined)
+    return report(rt->message, QUANTA_INVALID,
+                  "model '%s': an earlier run failed while it changed the key/value cache; reset the model first",
+                  model_name(rt));
   for (int32_t s = 0; s < rt->desc->symbol_count; ++s)
     rt->symbols[s] = -1;
   for (int32_t i = 0; i < info->inputs; ++i) {
@@ -363,10 +378,17 @@ static int run(quanta_rt *rt, const quanta_tensor *inputs, quanta_tensor *output
   ++rt->runs;
   rt->inputs = inputs;
   rt->given = outputs;
+  rt->cache_appended = -1;
   prepare_outputs(rt, outputs);
   release_idle_blocks(rt);
   int status = call_entry(rt);
   free_live_blocks(rt);
+  if (rt->cache_appended >= 0) {
+    if (status == QUANTA_OK)
+      rt->cache_length += rt->cache_appended;
+    else
+      rt->cache_undefined = 1;
+  }
   if (status == QUANTA_OK)
     hand_over(rt, outputs);
   else
@@ -441,6 +463,14 @@ static int initialise(quanta_rt *rt, const quanta_options *options) {
   rt->outputs = calloc((size_t)desc->info.outputs + 1, sizeof *rt->outputs);
   if (!rt->symbols || !rt->outputs)
     return report(create_message, QUANTA_NO_MEMORY, "model '%s': out of memory", model);
+  if (desc->info.cache_bytes) {
+    /* Pages that no position has reached yet take no memory. */
+    rt->state_block = calloc(1, (size_t)desc->info.cache_bytes + ALIGNMENT + SLACK);
+    if (!rt->state_block)
+      return report(create_message, QUANTA_NO_MEMORY, "model '%s': out of memory for a key/value cache of %lld bytes", model,
+                    (long long)desc->info.cache_bytes);
+    rt->state = (void *)(((uintptr_t)rt->state_block + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+  }
   rt->weights = desc->weights;
   if (!rt->weights && desc->weights_bytes) {
     int status = map_weights(rt, options->weights_file);
@@ -486,7 +516,9 @@ int quanta_rt_create(const quanta_rt_desc *desc, const quanta_options *options, 
 int quanta_rt_reset(quanta_rt *rt) {
   if (!rt || atomic_load_explicit(&rt->running, memory_order_acquire))
     return QUANTA_INVALID;
-  rt->message[0] = 0; /* models have no state of their own yet */
+  rt->message[0] = 0;
+  rt->cache_length = 0;
+  rt->cache_undefined = 0;
   return QUANTA_OK;
 }
 
@@ -504,6 +536,7 @@ void quanta_rt_destroy(quanta_rt *rt) {
   }
   if (rt->mapping)
     munmap(rt->mapping, rt->mapping_bytes);
+  free(rt->state_block);
   free(rt->outputs);
   free(rt->symbols);
   free(rt);

@@ -65,6 +65,13 @@ void *quanta_rt_input(quanta_rt *rt, int32_t input);
 int64_t quanta_rt_input_dim(quanta_rt *rt, int32_t input, int32_t dim);
 int64_t quanta_rt_symbol(quanta_rt *rt, int32_t symbol);
 
+/* What the instance keeps between runs: info.cache_bytes bytes, aligned to 64, zero in a new instance. */
+void *quanta_rt_state(quanta_rt *rt);
+/* Positions in the key/value cache when this run began. */
+int64_t quanta_rt_cache_length(quanta_rt *rt);
+/* Says, before the first write to the cache, that this run appends so many positions. They count from the next run on. */
+void quanta_rt_cache_advance(quanta_rt *rt, int64_t positions);
+
 /* A block aligned to 64 bytes whose contents are undefined; 64 bytes past its end may be read, not written. Blocks are
  * kept and reused, so that a run with the shapes of the run before takes nothing from the system. Zero bytes are fine. */
 void *quanta_rt_alloc(quanta_rt *rt, int64_t bytes);

@@ -75,3 +75,28 @@ func.func @main(%x: memref<?xi32>, %y: memref<?xi32>) {
   }
   return
 }
+
+// -----
+
+// State lies behind one base address, asked of the instance; its size is in the model's description.
+// CHECK: module attributes {quanta.cache_capacity = 32 : i64, quanta.model = {cache = array<i64: 32, 192>
+module attributes {quanta.cache_capacity = 32 : i64} {
+  quanta.states @a memref<3xf32>
+  quanta.states @b memref<17xf32>
+  // CHECK: llvm.func @quanta_entry(%[[RT:.*]]: !llvm.ptr) -> i32
+  // CHECK-DAG: %[[BASE:.*]] = llvm.call @quanta_rt_state(%[[RT]])
+  // CHECK-DAG: %[[LENGTH:.*]] = llvm.call @quanta_rt_cache_length(%[[RT]])
+  // CHECK: llvm.call @quanta_rt_cache_advance(%[[RT]], %[[LENGTH]])
+  // CHECK: llvm.getelementptr %[[BASE]][64]
+  // CHECK-NOT: quanta.states
+  func.func @main() -> memref<f32> {
+    %c0 = arith.constant 0 : index
+    %length = quanta.cache_length : index
+    quanta.cache_advance %length
+    %b = quanta.state @b : memref<17xf32>
+    %x = memref.load %b[%c0] : memref<17xf32>
+    %y = memref.alloc() : memref<f32>
+    memref.store %x, %y[] : memref<f32>
+    return %y : memref<f32>
+  }
+}

@@ -40,7 +40,7 @@ def compile_runtime() -> list[str]:
 OBJECTS = compile_runtime()
 
 
-def make(name: str, type: str = "F32", scale: float = 2, abi: int = 1) -> Path:
+def make(name: str, type: str = "F32", scale: float = 2, abi: int = 2) -> Path:
     path = FOLDER / f"{name}.so"
     new = path.with_suffix(".new")
     macros = {"NAME": f'"{name}"', "TYPE": f"QUANTA_{type}", "SCALE": f"{float(scale)}f", "ABI": abi}

@@ -21,6 +21,7 @@ struct ModelDescription {
   std::string name, recipe;
   std::vector<Port> inputs, outputs;
   std::vector<std::string> symbols;
+  int64_t cacheCapacity = 0, cacheBytes = 0; ///< as in quanta_model_info
 
   static llvm::Expected<ModelDescription> get(DictionaryAttr attr);
 };

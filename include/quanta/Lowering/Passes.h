@@ -40,8 +40,10 @@ void registerLoweringInterfaces(DialectRegistry &registry);
 /// The pipeline `quanta-lower`, without kernels. `registerQuantaLoweringPasses` is generated.
 void registerLoweringPipelines();
 
-/// Where each quanta.weights of the module lies behind the weights' base address: 64-byte aligned, in module order.
+/// Where each quanta.weights (quanta.states) of the module lies behind the base address of all weights (of an instance's
+/// memory): 64-byte aligned, in module order.
 DenseMap<StringAttr, int64_t> assignWeightOffsets(ModuleOp module, int64_t &total);
+DenseMap<StringAttr, int64_t> assignStateOffsets(ModuleOp module, int64_t &total);
 
 /// Bytes that one element takes in memory.
 int64_t getElementBytes(Type elementType);

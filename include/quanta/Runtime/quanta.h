@@ -23,7 +23,7 @@ extern "C" {
 #endif
 
 /* Version of this interface; quanta_api::abi of a library must be equal to it. */
-#define QUANTA_ABI 1u
+#define QUANTA_ABI 2u
 #define QUANTA_MAX_RANK 8
 
 typedef enum {
@@ -81,6 +81,10 @@ typedef struct {
   const char *name, *target, *recipe;
   int32_t inputs, outputs;
   const quanta_port *input, *output;
+  /* Key/value cache: positions that fit (0: the model has none), and the bytes that each instance keeps for it. A run
+   * appends its tokens behind those of the runs before. A run that does not fit fails and changes nothing; one that fails
+   * later leaves the cache undefined, and runs are refused until it is reset. */
+  int64_t cache_capacity, cache_bytes;
 } quanta_model_info;
 
 /* The functions of one model, for programs that load a library at run time: a shared library made by quantc exports one

@@ -202,6 +202,82 @@ def ExplainLegality : Pass<"quanta-explain-legality", "::mlir::ModuleOp"> {
     Option<"transform", "transform", "std::string", "\"permute\"", "permute, scale, shift, rotate, center or duplicate">,
     Option<"stores", "stores", "bool", "false", "let norms store their results in another order">,
   ];
+  let dependentDialects = ["::mlir::quanta::QuantaDialect"];
+}
+
+//===- State --------------------------------------------------------------------------------------------------------------===//
+
+def UseCache : Pass<"quanta-use-cache", "::mlir::ModuleOp"> {
+  let summary = "keep past keys and values in the model instead of passing them in and out";
+  let description = [{
+    Recognises a cache graph: an input [B, H, P, D] whose only use, besides its sizes, is to be concatenated in front of new
+    positions, where the result is an output and otherwise read by `quanta.attention` alone. Each such pair of input and
+    output becomes a `quanta.cache` of `capacity` positions, to which the new ones are appended in place; the number of past
+    positions becomes `quanta.cache_length`. Both ports disappear; the other ports, their order and the rest of the graph
+    stay (an attention mask or positions that the graph takes as inputs still are). Prefill and decoding are the same
+    function with another number of new positions.
+
+    Inputs that share the name of a past's first dimension get the size `batch`, which a cache needs to know.
+
+    Precondition: quanta and tensor IR (after convert-onnx-to-quanta); keys and values of f32 with fixed heads and channels.
+    Errors: no past was found; one is also read by other ops; the module has a cache already. At run time: new positions that
+    do not fit, which is found before anything is written, or not as many in one cache as in another.
+    Cost: linear in the ops. Limit: rows of a batch have the same length.
+
+    ```mlir
+    func.func @main(%past: tensor<?x2x?x64xf32>, …) -> (…, tensor<?x2x?x64xf32>) {
+      %p = tensor.dim %past, %c2
+      %k = tensor.concat dim(2) %past, %new : …
+      %y = quanta.attention %q, %k, %v …
+      return …, %k
+    ==> // capacity=512
+    func.func @main(…) {
+      %p = quanta.cache_length : index
+      cf.assert %fits, "the key/value cache has room for 512 positions, …"
+      quanta.cache_advance %s
+      quanta.cache_append @past.0.key, %new : tensor<?x2x?x64xf32>
+      %k = quanta.cache_read @past.0.key, %total : tensor<?x2x?x64xf32>
+      %y = quanta.attention %q, %k, %v …
+      return …
+    quanta.cache @past.0.key : tensor<1x2x512x64xf32>
+    ```
+  }];
+  let options = [
+    Option<"capacity", "capacity", "int64_t", "0", "positions for which there is room">,
+    Option<"batch", "batch", "int64_t", "1", "sequences that are decoded side by side">,
+  ];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::cf::ControlFlowDialect", "::mlir::quanta::QuantaDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
+def QuantizeCache : Pass<"quanta-quantize-cache", "::mlir::ModuleOp"> {
+  let summary = "keep cached keys and values in a few bits";
+  let description = [{
+    Gives every `quanta.cache` that is still in floats a `#quanta.cache` encoding, as in KIVI (Liu et al. 2024): keys with a
+    scale for each channel and `group` positions, since they have channels of outlying size; values, which attention adds up
+    position by position, with a scale for each position. The newest `window` positions and those of an incomplete group
+    stay floats. Only the types of caches and of `cache_read`s change. `group = 0` gives keys a scale for each position, too.
+
+    Run it several times with other patterns `only` for a mixture of widths.
+
+    Precondition: caches are read by attention only (quanta-use-cache). Errors: bits that are not 1 to 8, a group or window
+    that the encoding refuses, a pattern that is no regular expression. Cost: linear in the ops.
+
+    ```mlir
+    %k = quanta.cache_read @past.0.key, %n : tensor<?x2x?x64xf32>
+    quanta.cache @past.0.key : tensor<1x2x512x64xf32>
+    ==> // bits=2 group=32 window=32
+    %k = quanta.cache_read @past.0.key, %n : tensor<?x2x?x64xf32, #quanta.cache<channel, bits = 2, group = 32, window = 32>>
+    quanta.cache @past.0.key : tensor<1x2x512x64xf32, #quanta.cache<channel, bits = 2, group = 32, window = 32>>
+    ```
+  }];
+  let options = [
+    Option<"bits", "bits", "unsigned", "4", "bits of a code, 1 to 8">,
+    Option<"group", "group", "int64_t", "32", "positions of a channel of keys that share a scale; 0: a scale for each position">,
+    Option<"window", "window", "int64_t", "32", "newest positions that stay floats">,
+    Option<"only", "only", "std::string", "", "regular expression on names of caches: encode these alone">,
+  ];
+  let dependentDialects = ["::mlir::quanta::QuantaDialect"];
 }
 
 //===- Quantization -------------------------------------------------------------------------------------------------------===//

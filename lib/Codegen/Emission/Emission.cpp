@@ -81,7 +81,7 @@ public:
       : module(module), context(module.getContext()), model(model), name(name), i32(llvm::Type::getInt32Ty(context)),
         i64(llvm::Type::getInt64Ty(context)), ptr(llvm::PointerType::getUnqual(context)) {
     portType = structType({ptr, i32, i32, llvm::ArrayType::get(i64, QUANTA_MAX_RANK)});
-    infoType = structType({ptr, ptr, ptr, i32, i32, ptr, ptr});
+    infoType = structType({ptr, ptr, ptr, i32, i32, ptr, ptr, i64, i64});
     codeType = structType({i64, ptr});
     descType = structType({i32, infoType, ptr, ptr, i32, ptr, i32, ptr, i64, i64});
     assert(sizeOf(portType) == sizeof(quanta_port) && sizeOf(codeType) == sizeof(quanta_rt_code) && sizeOf(infoType) == sizeof(quanta_model_info) &&
@@ -102,7 +102,8 @@ public:
              uint64_t weightsHash) {
     llvm::Constant *info = llvm::ConstantStruct::get(
         infoType, {text(name), text(target), text(model.recipe), number(model.inputs.size()),
-                   number(model.outputs.size()), ports(model.inputs, "inputs"), ports(model.outputs, "outputs")});
+                   number(model.outputs.size()), ports(model.inputs, "inputs"), ports(model.outputs, "outputs"),
+                   llvm::ConstantInt::get(i64, model.cacheCapacity), llvm::ConstantInt::get(i64, model.cacheBytes)});
     llvm::Constant *desc = global(
         "desc", llvm::ConstantStruct::get(
                     descType, {number(QUANTA_ABI), info, inputSymbols(), symbols(), number(model.symbols.size()),

@@ -74,6 +74,11 @@ llvm::Expected<ModelDescription> ModelDescription::get(DictionaryAttr attr) {
   auto outputs = getPorts(attr, "outputs", model.symbols.size());
   if (!outputs)
     return outputs.takeError();
+  if (auto cache = attr.getAs<DenseI64ArrayAttr>("cache")) {
+    if (cache.size() != 2 || cache[0] < 0 || cache[1] < 0)
+      return userError("module attribute 'quanta.model': expected 'cache' to hold a capacity and a number of bytes");
+    std::tie(model.cacheCapacity, model.cacheBytes) = std::pair(cache[0], cache[1]);
+  }
   model.inputs = std::move(*inputs);
   model.outputs = std::move(*outputs);
   return model;
@@ -116,6 +121,9 @@ std::string mlir::quanta::getModelHeader(const ModelDescription &model, StringRe
      << " *\n * Recipe: " << (model.recipe.empty() ? "none" : inComment(model.recipe)) << "\n";
   describePorts(os, "Inputs", model.inputs, model.symbols);
   describePorts(os, "Outputs", model.outputs, model.symbols);
+  if (model.cacheCapacity)
+    os << " *\n * Key/value cache of " << model.cacheCapacity << " positions, " << model.cacheBytes
+       << " bytes an instance: each run continues behind the runs before.\n";
   os << " *\n * Equal names of dimensions stand for equal sizes.\n */\n"
      << "#ifndef " << guard << "\n#define " << guard << "\n\n"
      << StringRef(reinterpret_cast<const char *>(header.data), header.size) << "\n"
@@ -127,7 +135,7 @@ std::string mlir::quanta::getModelHeader(const ModelDescription &model, StringRe
      << " output(s). An output whose data is null, or the model's own buffer of an\n"
      << " * earlier run, gets the model's buffer, valid until the next run; else the caller's buffer is filled. */\n"
      << "int " << name << "_run(" << name << "_model *model, const quanta_tensor *inputs, quanta_tensor *outputs);\n"
-     << "/* Forgets all state. */\n"
+     << "/* Forgets all state: the key/value cache becomes empty. */\n"
      << "int " << name << "_reset(" << name << "_model *model);\n"
      << "void " << name << "_destroy(" << name << "_model *model);\n"
      << "const quanta_model_info *" << name << "_info(void);\n"

@@ -35,6 +35,14 @@ void emitRotary(KernelBuilder &, const KernelArgs &);
 // y[I, D] = table[indices[I]]. ins: indices; weights: table [V, D] or tiles of it.
 void emitEmbedding(KernelBuilder &, const KernelArgs &);
 
+// Writes x [B, H, S, D] to the positions from `past` on of a cache, in place. ins: x, past (index); outs: the cache's arrays;
+// config: cache (its type), key?.
+void emitCacheAppend(KernelBuilder &, const KernelArgs &);
+// y[B, G, M, E] = softmax(scale · q·kᵀ + mask) · v over a cache. ins: q [B, G, M, D] (M = repeats · S queries that read the same
+// head of keys, S positions of each of `repeats` query heads), positions in the cache (index), mask [B|1, G·repeats|1, S|1,
+// T|1]?; weights: the arrays of the keys, then of the values; config: key, value (types of the caches), key_arrays, repeats, scale.
+void emitAttention(KernelBuilder &, const KernelArgs &);
+
 /// The emitter of a family, or null.
 KernelEmitter lookupKernel(StringRef family);
 

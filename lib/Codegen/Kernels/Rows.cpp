@@ -203,5 +203,7 @@ KernelEmitter mlir::quanta::lookupKernel(StringRef family) {
       .Case("softmax", emitSoftmax)
       .Case("rotary", emitRotary)
       .Case("embedding", emitEmbedding)
+      .Case("cache_append", emitCacheAppend)
+      .Case("attention", emitAttention)
       .Default(nullptr);
 }

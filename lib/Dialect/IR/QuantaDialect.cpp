@@ -46,6 +46,8 @@ struct EncodingAliases : public OpAsmDialectInterface {
       name(sum.getFirst(), os);
       os << "_plus_";
       name(sum.getSecond(), os);
+    } else if (auto cache = dyn_cast<CacheAttr>(attr)) {
+      os << (cache.getScale() == CacheScale::Token ? "token" : "channel") << cache.getBits() << "w" << cache.getWindow();
     } else if (auto packed = dyn_cast<PackedAttr>(attr)) {
       if (packed.getBase())
         name(packed.getBase(), os);

@@ -228,6 +228,37 @@ LogicalResult EmbeddingOp::verify() {
   return expectResult(*this, shape);
 }
 
+//===- cache --------------------------------------------------------------------------------------------------------------===//
+
+LogicalResult CacheOp::verify() {
+  auto type = dyn_cast<RankedTensorType>(getType());
+  if (!type || type.getRank() != 4 || !type.hasStaticShape() || !type.getElementType().isF32())
+    return emitOpError() << "expected a static [B, H, N, D] tensor of f32 but got " << getType();
+  return success();
+}
+
+/// A tensor of the cache's sizes, but for the number of positions.
+static LogicalResult verifyCacheUser(Operation *op, FlatSymbolRefAttr name, Type type, bool encoded, SymbolTableCollection &symbols) {
+  auto cache = symbols.lookupNearestSymbolFrom<CacheOp>(op, name);
+  if (!cache)
+    return op->emitOpError() << "expected a quanta.cache named " << name;
+  auto tensor = cast<RankedTensorType>(type), whole = cache.getTensorType();
+  bool matches = tensor.getRank() == 4 && tensor.getElementType() == whole.getElementType();
+  for (unsigned d : {0, 1, 3})
+    matches = matches && agree(tensor.getDimSize(d), whole.getDimSize(d));
+  if (!matches || tensor.getEncoding() != (encoded ? whole.getEncoding() : Attribute()))
+    return op->emitOpError() << "expected positions of " << whole << " but got " << tensor;
+  return success();
+}
+
+LogicalResult CacheAppendOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  return verifyCacheUser(*this, getCacheAttr(), getValues().getType(), /*encoded=*/false, symbols);
+}
+
+LogicalResult CacheReadOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  return verifyCacheUser(*this, getCacheAttr(), getResult().getType(), /*encoded=*/true, symbols);
+}
+
 //===- constant -------------------------------------------------------------------------------------------------------===//
 
 OpFoldResult ConstantOp::fold(FoldAdaptor) { return getComponents(); }
@@ -264,6 +295,8 @@ LogicalResult ConstantOp::verify() {
 //===- weight, kernel -------------------------------------------------------------------------------------------------===//
 
 void WeightOp::getAsmResultNames(OpAsmSetValueNameFn setName) { setName(getResult(), getName()); }
+
+void StateOp::getAsmResultNames(OpAsmSetValueNameFn setName) { setName(getResult(), getName()); }
 
 void KernelOp::getEffects(SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>> &effects) {
   for (OpOperand &operand : (*this)->getOpOperands()) {

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ._errors import Diagnostic, RunError
 
-_ABI = 1
+_ABI = 2
 _MAX_RANK = 8
 _Shape = ctypes.c_int64 * _MAX_RANK
 
@@ -69,6 +69,8 @@ class _Info(ctypes.Structure):
         ("outputs", ctypes.c_int32),
         ("input", ctypes.POINTER(_Port)),
         ("output", ctypes.POINTER(_Port)),
+        ("cache_capacity", ctypes.c_int64),
+        ("cache_bytes", ctypes.c_int64),
     ]
 
 

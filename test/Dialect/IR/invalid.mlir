@@ -289,3 +289,50 @@ func.func @constant_bytes() {
 {-#
   dialect_resources: { builtin: { short: "0x08000000010203" } }
 #-}
+
+// -----
+
+// expected-error@+1 {{expected a static [B, H, N, D] tensor of f32 but got 'tensor<1x2x?x8xf32>'}}
+quanta.cache @k : tensor<1x2x?x8xf32>
+
+// -----
+
+quanta.cache @k : tensor<1x2x20x8xf32>
+func.func @append(%x: tensor<1x2x?x4xf32>) {
+  // expected-error@+1 {{expected positions of 'tensor<1x2x20x8xf32>' but got 'tensor<1x2x?x4xf32>'}}
+  quanta.cache_append @k, %x : tensor<1x2x?x4xf32>
+  return
+}
+
+// -----
+
+func.func @read(%n: index) -> tensor<1x2x?x4xf32> {
+  // expected-error@+1 {{expected a quanta.cache named @k}}
+  %0 = quanta.cache_read @k, %n : tensor<1x2x?x4xf32>
+  return %0 : tensor<1x2x?x4xf32>
+}
+
+// -----
+
+// expected-error@+1 {{expected 1 to 8 bits but got 0}}
+func.func private @cache_bits(tensor<1x2x64x8xf32, #quanta.cache<token, bits = 0>>)
+
+// -----
+
+// expected-error@+1 {{expected a group of a multiple of 32 positions but got 48}}
+func.func private @cache_group(tensor<1x2x64x8xf32, #quanta.cache<channel, bits = 2, group = 48>>)
+
+// -----
+
+// expected-error@+1 {{expected a group of a multiple of 32 channels, or 0 for all, but got 16}}
+func.func private @cache_channels(tensor<1x2x64x64xf32, #quanta.cache<token, bits = 2, group = 16>>)
+
+// -----
+
+// expected-error@+1 {{expected a window of 0 to 2^30 positions but got -1}}
+func.func private @cache_window(tensor<1x2x64x8xf32, #quanta.cache<token, bits = 2, window = -1>>)
+
+// -----
+
+// expected-error@+1 {{expected f32 keys or values [B, H, N, D] with fixed H and D for a cache encoding}}
+func.func private @cache_shape(tensor<64x8xf32, #quanta.cache<token, bits = 2>>)

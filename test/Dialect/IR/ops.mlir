@@ -14,6 +14,28 @@ quanta.weights @table memref<4x8xf32> = dense<0.0> : tensor<4x8xf32>
 // CHECK: quanta.weights @codes memref<1x1x16xi32> = dense<0> : tensor<8x8xi8> layout #[[PACKED]]
 quanta.weights @codes memref<1x1x16xi32> = dense<0> : tensor<8x8xi8> layout #packed
 
+// CHECK: quanta.cache @past : tensor<1x2x32x8xf32>
+quanta.cache @past : tensor<1x2x32x8xf32>
+// CHECK: quanta.cache @few : tensor<1x2x64x8xf32, #[[FEW:.*]]>
+quanta.cache @few : tensor<1x2x64x8xf32, #quanta.cache<channel, bits = 2, group = 32, window = 32>>
+// CHECK: quanta.states @memory memref<4x16xf32>
+quanta.states @memory memref<4x16xf32>
+
+// CHECK-LABEL: func @state
+func.func @state(%new: tensor<1x2x?x8xf32>) -> (tensor<1x2x?x8xf32>, memref<4x16xf32>) {
+  // CHECK: %[[LENGTH:.*]] = quanta.cache_length : index
+  %length = quanta.cache_length : index
+  // CHECK: quanta.cache_advance %[[LENGTH]]
+  quanta.cache_advance %length
+  // CHECK: quanta.cache_append @past, %{{.*}} : tensor<1x2x?x8xf32>
+  quanta.cache_append @past, %new : tensor<1x2x?x8xf32>
+  // CHECK: quanta.cache_read @past, %[[LENGTH]] : tensor<1x2x?x8xf32>
+  %all = quanta.cache_read @past, %length : tensor<1x2x?x8xf32>
+  // CHECK: %memory = quanta.state @memory : memref<4x16xf32>
+  %memory = quanta.state @memory : memref<4x16xf32>
+  return %all, %memory : tensor<1x2x?x8xf32>, memref<4x16xf32>
+}
+
 // CHECK-LABEL: func @compute
 func.func @compute(%x: tensor<?x384xf32>, %w: tensor<64x384xf32, #u4>, %b: tensor<64xf32>, %scale: tensor<64xf32>) -> tensor<?x64xf32> {
   // CHECK: quanta.linear %{{.*}}, %{{.*}} bias %{{.*}} : (tensor<?x384xf32>, tensor<64x384xf32, #[[U4]]>, tensor<64xf32>) -> tensor<?x64xf32>

@@ -47,7 +47,7 @@ static int entry(quanta_rt *rt) {
 
 static const quanta_rt_code code[] = {{0, entry}};
 static const quanta_rt_desc desc = {
-    QUANTA_ABI, {NAME, "any", "none", 2, 2, inputs, outputs}, symbols_of_inputs, symbols, 1, code, 1, "", 1, 0};
+    QUANTA_ABI, {NAME, "any", "none", 2, 2, inputs, outputs, 0, 0}, symbols_of_inputs, symbols, 1, code, 1, "", 1, 0};
 
 static int create(const quanta_options *options, void **result) {
   model_t *model = calloc(1, sizeof *model);

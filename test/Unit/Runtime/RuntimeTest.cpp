@@ -211,6 +211,41 @@ TEST(Runtime, FailuresReturn) {
   }
 }
 
+TEST(Runtime, CacheGrowsUntilItIsResetOrFull) {
+  Instance one({1, 0, nullptr, nullptr}, test_model_desc_cache), other({1, 0, nullptr, nullptr}, test_model_desc_cache);
+  auto append = [](Instance &model, std::vector<float> values) {
+    model.resize(static_cast<int64_t>(values.size()));
+    for (size_t i = 0; i < values.size(); ++i)
+      model.a[3 * i] = values[i];
+    return model.run();
+  };
+  auto expect = [](const Instance &model, float sum, int64_t count) {
+    EXPECT_EQ(*static_cast<const float *>(model.out[0].data), sum);
+    EXPECT_EQ(*static_cast<const int64_t *>(model.out[1].data), count);
+  };
+  ASSERT_EQ(append(one, {1, 2, 3}), QUANTA_OK) << one.error();
+  ASSERT_EQ(append(one, {4}), QUANTA_OK);
+  expect(one, 10, 4);
+  ASSERT_EQ(append(other, {7}), QUANTA_OK); // has a cache of its own
+  expect(other, 7, 1);
+  // What does not fit changes nothing.
+  EXPECT_EQ(append(one, {1, 1, 1, 1, 1}), QUANTA_FAILED);
+  EXPECT_NE(one.error().find("full"), std::string::npos);
+  ASSERT_EQ(append(one, {0, 0, 0, 1}), QUANTA_OK);
+  expect(one, 11, 8);
+  EXPECT_EQ(append(one, {1}), QUANTA_FAILED);
+  ASSERT_EQ(quanta_rt_reset(one.rt), QUANTA_OK);
+  ASSERT_EQ(append(one, {5}), QUANTA_OK);
+  expect(one, 5, 1);
+  // A failure after the cache was touched.
+  EXPECT_EQ(append(one, {TEST_FAIL, 2}), QUANTA_FAILED);
+  EXPECT_EQ(append(one, {1}), QUANTA_INVALID);
+  EXPECT_NE(one.error().find("reset the model first"), std::string::npos);
+  ASSERT_EQ(quanta_rt_reset(one.rt), QUANTA_OK);
+  ASSERT_EQ(append(one, {6}), QUANTA_OK);
+  expect(one, 6, 1);
+}
+
 TEST(Runtime, CreateFailsWithAMessage) {
   quanta_rt *rt = nullptr;
   quanta_rt_desc desc = test_model_desc;

@@ -53,12 +53,38 @@ static int entry(quanta_rt *rt) {
   return 0;
 }
 
-#define INFO {"hand", "any", "none", 2, 2, inputs, outputs}
+/* Outputs: the sum of all positions, and the number of them. */
+static int cache_entry(quanta_rt *rt) {
+  int64_t rows = quanta_rt_symbol(rt, 0), past = quanta_rt_cache_length(rt), one[] = {1, 1};
+  float *cache = quanta_rt_state(rt), sum = 0;
+  const float *a = quanta_rt_input(rt, 0);
+  if (past + rows > 8)
+    quanta_rt_fail(rt, "full");
+  quanta_rt_cache_advance(rt, rows);
+  for (int64_t i = 0; i < rows; ++i)
+    cache[past + i] = a[3 * i];
+  for (int64_t i = 0; i < past + rows; ++i)
+    sum += cache[i];
+  if (rows && a[0] == TEST_FAIL)
+    quanta_rt_fail(rt, "it was asked to");
+  float *y = quanta_rt_alloc(rt, 4);
+  int64_t *count = quanta_rt_alloc(rt, 8);
+  *y = sum;
+  *count = past + rows;
+  quanta_rt_output(rt, 0, y, 2, one);
+  quanta_rt_output(rt, 1, count, 1, one);
+  return 0;
+}
+
+#define INFO {"hand", "any", "none", 2, 2, inputs, outputs, 0, 0}
 static const quanta_rt_code code[] = {{~0ull, NULL}, {0, entry}}; /* the first is for a CPU that does not exist */
 static const quanta_rt_code future[] = {{1ull << 63, entry}};
 const quanta_rt_desc test_model_desc_future = {QUANTA_ABI, INFO, symbols_of_inputs, symbols, 1, future, 1, weights, sizeof weights, 0};
 const quanta_rt_desc test_model_desc = {QUANTA_ABI, INFO, symbols_of_inputs, symbols, 1, code, 2, weights, sizeof weights, 0};
 const quanta_rt_desc test_model_desc_external = {QUANTA_ABI, INFO, symbols_of_inputs, symbols, 1, code, 2, NULL, 8, 99};
+static const quanta_rt_code cache_code[] = {{0, cache_entry}};
+const quanta_rt_desc test_model_desc_cache = {
+    QUANTA_ABI, {"hand", "any", "none", 2, 2, inputs, outputs, 8, 32}, symbols_of_inputs, symbols, 1, cache_code, 1, weights, sizeof weights, 0};
 
 static int create(const quanta_options *options, void **model) {
   return quanta_rt_create(&test_model_desc, options, (quanta_rt **)model);

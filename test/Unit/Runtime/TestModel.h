@@ -13,6 +13,8 @@ extern "C" {
 extern const quanta_rt_desc test_model_desc;
 extern const quanta_rt_desc test_model_desc_external; /* with weights from a file: the same two floats, hash 99 */
 extern const quanta_rt_desc test_model_desc_future; /* for a CPU that does not exist */
+/* The same with a cache of 8 positions of one float: appends the a[0] of each row, and b[0] says what was there. */
+extern const quanta_rt_desc test_model_desc_cache;
 extern const quanta_api quanta_api_table;
 
 #define TEST_FAIL (-1.0f)   /* quanta_rt_fail("it was asked to") while it holds blocks */

@@ -129,6 +129,49 @@ def Quanta_SumAttr : Quanta_Encoding<"Sum", "sum"> {
   let genVerifyDecl = 1;
 }
 
+def Quanta_CacheScale : I32EnumAttr<"CacheScale", "what shares a scale in a cache", [
+    I32EnumAttrCase<"Token", 0, "token">,
+    I32EnumAttrCase<"Channel", 1, "channel">]> {
+  let cppNamespace = "::mlir::quanta";
+  let genSpecializedAttr = 0;
+}
+
+def Quanta_CacheAttr : Quanta_Encoding<"Cache", "cache"> {
+  let summary = "keys or values of a cache in a few bits, all but the newest";
+  let description = [{
+    Of a cache [B, H, N, D]. `value = scale · q + offset` with an unsigned code of `bits` bits and an f16 scale and offset,
+    the least value of those that share them (KIVI, Liu et al. 2024):
+
+    * `token, group = G`: G consecutive channels, a multiple of 32, of one position and head; 0: all of them.
+    * `channel, group = G`: G consecutive positions, a multiple of 32, of one channel and head.
+
+    Positions are encoded a block at a time: 32 of them, for `channel` a group. Of n positions, the first
+    ⌊max(0, n − window) / block⌋ · block are encoded; the newest, at least `window`, are floats.
+
+    Components: `codes` (an i8 a value), `scales`, `offsets`, and `recent`, floats for window + block positions. Stored bits:
+    those of all N positions and of `recent`.
+
+    Example: `tensor<1x2x512x64xf32, #quanta.cache<channel, bits = 2, group = 32, window = 32>>`
+  }];
+  let parameters = (ins
+    "::mlir::quanta::CacheScale":$scale,
+    "unsigned":$bits,
+    DefaultValuedParameter<"int64_t", "0">:$group,
+    DefaultValuedParameter<"int64_t", "0">:$window);
+  let assemblyFormat = "`<` $scale `,` struct($bits, $group, $window) `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Encoded blocks begin at multiples of this many positions.
+    static constexpr int64_t kBlock = 32;
+    /// Positions that are encoded at once.
+    int64_t getBlock() const { return getScale() == CacheScale::Channel ? getGroup() : kBlock; }
+    /// Channels that share a scale, of `token`.
+    int64_t getGroupChannels(int64_t channels) const { return getGroup() > 0 ? std::min(getGroup(), channels) : channels; }
+    /// Floats are kept for this many positions, whole blocks.
+    int64_t getRecentPositions() const { return (getWindow() + 2 * getBlock() - 1) / getBlock() * getBlock(); }
+  }];
+}
+
 def Quanta_PackedAttr : Quanta_Encoding<"Packed", "packed"> {
   let summary = "another encoding, laid out in tiles of rows for a kernel";
   let description = [{

@@ -152,6 +152,64 @@ def Quanta_EmbeddingOp : Quanta_ComputeOp<"embedding"> {
   let assemblyFormat = "$table `,` $indices attr-dict `:` functional-type(operands, results)";
 }
 
+//===- State --------------------------------------------------------------------------------------------------------------===//
+
+def Quanta_CacheOp : Quanta_Op<"cache", [Symbol, VerifiesEncodings]> {
+  let summary = "keys or values that an instance of the model keeps between runs";
+  let description = [{
+    A module-level definition. `type` is [B, H, N, D] with room for N positions, the capacity; it may carry an encoding.
+    All caches of a module have the same capacity and hold the same number of positions, `quanta.cache_length`.
+
+    ```mlir
+    quanta.cache @past.0.key : tensor<1x2x512x64xf32>
+    ```
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type);
+  let assemblyFormat = "$sym_name `:` $type attr-dict";
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    ::mlir::RankedTensorType getTensorType() { return ::llvm::cast<::mlir::RankedTensorType>(getType()); }
+    int64_t getCapacity() { return getTensorType().getDimSize(2); }
+  }];
+}
+
+def Quanta_CacheLengthOp : Quanta_Op<"cache_length", [Pure]> {
+  let summary = "positions that the caches held when the run began";
+  let description = [{ The same value during a whole run, whatever is appended, hence pure. }];
+  let results = (outs Index:$result);
+  let assemblyFormat = "attr-dict `:` type($result)";
+}
+
+def Quanta_CacheAdvanceOp : Quanta_Op<"cache_advance", [MemoryEffects<[MemWrite]>]> {
+  let summary = "say how many positions this run appends to every cache";
+  let description = [{ Comes before the first `cache_append`; the length grows when the run has ended well. }];
+  let arguments = (ins Index:$positions);
+  let assemblyFormat = "$positions attr-dict";
+}
+
+def Quanta_CacheAppendOp : Quanta_Op<"cache_append", [MemoryEffects<[MemWrite]>,
+    DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "store the keys or values of new positions in place";
+  let description = [{
+    Writes `values` [B, H, S, D] to positions `cache_length` … `cache_length` + S − 1 of `cache`, which must fit. C1: the
+    sizes other than S are the cache's.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$cache, AnyRankedTensor:$values);
+  let assemblyFormat = "$cache `,` $values attr-dict `:` type($values)";
+}
+
+def Quanta_CacheReadOp : Quanta_Op<"cache_read", [MemoryEffects<[MemRead]>, VerifiesEncodings,
+    DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "the first positions of a cache, where they lie";
+  let description = [{
+    A view of the first `length` positions, [B, H, length, D], with the cache's encoding. Only `quanta.attention` can
+    use it, as key or value: its kernel reads the cache in place, decoding what it needs.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$cache, Index:$length);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$cache `,` $length attr-dict `:` type($result)";
+}
+
 //===- Precision ----------------------------------------------------------------------------------------------------------===//
 
 def Quanta_ConstantOp : Quanta_Op<"constant", [Pure, ConstantLike, VerifiesEncodings]> {
@@ -200,12 +258,26 @@ def Quanta_WeightOp : Quanta_Op<"weight", [Pure, DeclareOpInterfaceMethods<OpAsm
   let assemblyFormat = "$name attr-dict `:` type($result)";
 }
 
+def Quanta_StatesOp : Quanta_Op<"states", [Symbol]> {
+  let summary = "memory that each instance of the model keeps between runs";
+  let description = [{ A module-level definition; `type` is a static memref. Zero in a new instance. }];
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type);
+  let assemblyFormat = "$sym_name $type attr-dict";
+}
+
+def Quanta_StateOp : Quanta_Op<"state", [Pure, DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmResultNames"]>]> {
+  let summary = "address of memory that is kept between runs";
+  let arguments = (ins FlatSymbolRefAttr:$name);
+  let results = (outs AnyStaticShapeMemRef:$result);
+  let assemblyFormat = "$name attr-dict `:` type($result)";
+}
+
 def Quanta_KernelOp : Quanta_Op<"kernel", [AttrSizedOperandSegments, DestinationStyleOpInterface,
     DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
   let summary = "run a kernel of a family on tensors or buffers";
   let description = [{
     The last form of a compute op before code: `ins` are activations, `weights` addresses of stored constants, `outs` the
-    destinations. `family` selects the emitter, `config` its parameters. On tensors the op has one result for each
+    destinations. An output that is already memory (`quanta.state`) is written in place and has no result. `family` selects the emitter, `config` its parameters. On tensors the op has one result for each
     destination; after bufferization it has none. Kernels with equal family, config and operand types share one function.
   }];
   let arguments = (ins StrAttr:$family, Variadic<AnyType>:$inputs, Variadic<AnyMemRef>:$weights, Variadic<AnyShaped>:$outputs,
