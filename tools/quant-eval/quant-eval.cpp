@@ -11,6 +11,7 @@
 //
 //===----------------------------------------------------------------------------------------------------------------------===//
 #include "../ModelOptions.h"
+#include "quanta/Support/TokenModel.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/Parallel.h"
@@ -31,6 +32,7 @@ struct Options : ModelOptions {
                      in()};
   cl::opt<std::string> tokens{"tokens", cl::desc("one-dimensional array of token numbers"), cl::value_desc("IDS.npy"), in()};
   cl::opt<int64_t> window{"window", cl::desc("tokens of a sequence (256)"), cl::init(256), in()};
+  cl::opt<int64_t> chunk{"chunk", cl::desc("give a model with a key/value cache so many tokens of a window at a time"), in()};
   cl::opt<std::string> data{"data", cl::desc("arrays 'image' (or the input's name), 'label' and, for --groups, 'group'"),
                             cl::value_desc("D.npz"), in()};
   cl::opt<bool> groups{"groups", cl::desc("accuracy of each group and of the worst one"), in()};
@@ -47,30 +49,25 @@ Error modelError(const CompiledModel &model, const Twine &why) {
 /// Runs a model on rows of its inputs and returns its logits.
 class Predictor {
 public:
-  /// `windows` is [windows, tokens] of i64.
-  static Expected<Predictor> forTokens(CompiledModel &model, const Array &windows) {
+  /// `windows` is [windows, tokens] of i64, of which the model gets `chunk` tokens at a time (0: all).
+  static Expected<Predictor> forTokens(CompiledModel &model, const Array &windows, int64_t chunk) {
     Predictor result(model);
     int64_t length = windows.getShape()[1];
-    for (const Port &port : model.getInputs()) {
-      if (port.name == "attention_mask" || port.name == "position_ids") {
-        std::vector<int64_t> values(static_cast<size_t>(windows.getElementCount()), 1);
-        if (port.name == "position_ids")
-          for (auto [i, value] : enumerate(values))
-            value = static_cast<int64_t>(i) % length;
-        result.inputs[port.name] = Array::copyOf<int64_t>(DType::I64, windows.getShape().vec(), values);
-      } else if (port.name == "input_ids" || model.getInputs().size() == 1) {
-        if (port.shape.size() != 2 || (port.shape[1] >= 0 && port.shape[1] != length))
-          return modelError(model, "input '" + port.name + "' is " + port.describe() + ", but windows have " +
-                                       Twine(length) + " tokens; choose another --window");
-        result.inputs[port.name] = windows;
-      } else {
-        return modelError(model, "input '" + port.name + "' is none that is known for --task perplexity (input_ids, "
-                                                         "attention_mask, position_ids); use a model without a cache");
-      }
-    }
-    if (result.inputs.empty())
-      return modelError(model, "has no inputs");
-    return result.findLogits(3);
+    Expected<TokenModel> tokens = TokenModel::get(model);
+    if (!tokens)
+      return tokens.takeError();
+    const Port &port = tokens->getIds();
+    if (port.shape[1] >= 0 && port.shape[1] != length)
+      return modelError(model, "input '" + port.name + "' is " + port.describe() + ", but windows have " + Twine(length) +
+                                   " tokens; choose another --window");
+    if (chunk && !tokens->hasCache())
+      return modelError(model, "keeps no keys and values between the parts of a window; compile it with --recipe kv, or "
+                               "leave out --chunk");
+    result.inputs[port.name] = windows;
+    result.logits = &tokens->getLogits();
+    result.tokens = std::move(*tokens);
+    result.chunk = chunk ? std::min(chunk, length) : length;
+    return result.checkBatch();
   }
 
   /// `samples` is what the only input takes, for all samples.
@@ -117,6 +114,10 @@ private:
         logits = &port;
     if (!logits)
       return modelError(*model, "has no output of " + Twine(rank) + " dimensions that could be logits");
+    return checkBatch();
+  }
+
+  Expected<Predictor> checkBatch() {
     if (fixedBatch() == 0)
       return modelError(*model, "takes empty batches only");
     return *this;
@@ -151,6 +152,10 @@ private:
     }
     if (Error error = model->reset())
       return std::move(error);
+    if (tokens) {
+      Expected<Array> result = predictTokens(feed.begin()->second);
+      return result ? result->slice(0, end - begin) : std::move(result);
+    }
     Expected<ArrayMap> outputs = model->run(feed);
     if (!outputs)
       return outputs.takeError();
@@ -164,9 +169,39 @@ private:
     return floats->slice(0, end - begin);
   }
 
+  /// Logits of whole windows [batch, length], from runs on parts of them.
+  Expected<Array> predictTokens(const Array &windows) {
+    int64_t batch = windows.getShape()[0], length = windows.getShape()[1];
+    if (chunk >= length)
+      return tokens->run(windows, 0);
+    ArrayRef<int64_t> ids = windows.as<int64_t>();
+    Array result;
+    for (int64_t at = 0; at < length; at += chunk) {
+      int64_t count = std::min(chunk, length - at);
+      std::vector<int64_t> part;
+      for (int64_t row = 0; row < batch; ++row)
+        append_range(part, ids.slice(static_cast<size_t>(row * length + at), static_cast<size_t>(count)));
+      Expected<Array> logits = tokens->run(Array::copyOf<int64_t>(DType::I64, {batch, count}, part), at);
+      if (!logits)
+        return logits;
+      int64_t classes = logits->getShape()[2];
+      if (at == 0)
+        result = Array::zeros(DType::F32, {batch, length, classes});
+      if (result.getShape()[2] != classes)
+        return modelError(*model, "output '" + this->logits->name + "' changes its last size");
+      size_t token = static_cast<size_t>(classes) * sizeof(float), bytes = static_cast<size_t>(count) * token;
+      for (int64_t row = 0; row < batch; ++row)
+        std::copy_n(logits->data() + static_cast<size_t>(row) * bytes, bytes,
+                    result.mutableData() + static_cast<size_t>(row * length + at) * token);
+    }
+    return result;
+  }
+
   CompiledModel *model;
   ArrayMap inputs;
   const Port *logits = nullptr;
+  std::optional<TokenModel> tokens; ///< of a decoder
+  int64_t chunk = 0;                ///< tokens of a run
 };
 
 //===- Scores -------------------------------------------------------------------------------------------------------------===//
@@ -346,6 +381,8 @@ private:
       return userError("--task perplexity needs --tokens IDS.npy");
     if (options.window < 2)
       return userError("--window must be at least 2: the first token of a window is not predicted");
+    if (options.chunk < 0)
+      return userError("--chunk must not be negative");
     Expected<Array> read = readNpy(options.tokens);
     if (!read)
       return read.takeError();
@@ -366,7 +403,11 @@ private:
       append_range(next, ids.slice(static_cast<size_t>(w * length + 1), static_cast<size_t>(length - 1)));
     Array targets = Array::copyOf<int64_t>(DType::I64, {count, length - 1}, next);
 
-    auto scores = score([&](CompiledModel &m) { return Predictor::forTokens(m, windows); }, targets, 8, "window");
+    // A reference without a cache sees whole windows.
+    auto forTokens = [&](CompiledModel &m, const Array &all) {
+      return Predictor::forTokens(m, all, &m == &model || m.getCacheCapacity() ? options.chunk.getValue() : 0);
+    };
+    auto scores = score([&](CompiledModel &m) { return forTokens(m, windows); }, targets, 8, "window");
     if (!scores)
       return scores.takeError();
     Estimate nll = Estimate::of(*scores, [](const RowScore &s) { return s.nll; });
@@ -378,6 +419,7 @@ private:
                      {"nll_stderr", nll.error},
                      {"windows", count},
                      {"window", length},
+                     {"cache_bytes", model.getCacheBytes()},
                      {"predictions", count * (length - 1)}};
     addReference(report,
                  {{"perplexity", jsonNumber(std::exp(other.mean))},

@@ -1,6 +1,7 @@
 //===- quant-run.cpp - Runs a compiled model on .npz files ----------------------------------------------------------------===//
 #include "quanta/Support/Compare.h"
 #include "../ModelOptions.h"
+#include "Generate.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/FormatVariadic.h"
 #include <algorithm>
@@ -12,13 +13,16 @@ using namespace quanta;
 namespace {
 struct Options : ModelOptions {
   cl::opt<std::string> inputs{"inputs", cl::desc("inputs: one case, or several with keys CASE.NAME"),
-                              cl::value_desc("IN.npz"), cl::Required, in()};
+                              cl::value_desc("IN.npz"), in()};
   cl::opt<std::string> outputs{"outputs", cl::desc("write all outputs"), cl::value_desc("OUT.npz"), in()};
   cl::opt<std::string> expect{"expect", cl::desc("compare with these outputs; fails if one differs"),
                               cl::value_desc("REF.npz"), in()};
   cl::opt<double> rtol{"rtol", cl::desc("tolerance relative to the largest reference value (1e-4)"), cl::init(1e-4), in()};
   cl::opt<double> atol{"atol", cl::desc("absolute tolerance (0)"), cl::init(0), in()};
   cl::opt<unsigned> bench{"bench", cl::desc("time this many runs of each case after a warm-up"), cl::value_desc("N"), in()};
+  cl::opt<int64_t> generate{"generate", cl::desc("continue --prompt by this many tokens, each the one of the largest logit"),
+                            cl::value_desc("N"), in()};
+  cl::opt<std::string> prompt{"prompt", cl::desc("token numbers"), cl::value_desc("IDS.npy|npz"), in()};
 };
 
 struct CheckedOutput {
@@ -177,6 +181,43 @@ private:
   std::vector<CaseResult> results;
   NpzEntries written;
 };
+
+Error runGeneration(const Options &options, CompiledModel &model) {
+  if (options.generate < 1)
+    return userError("--generate must be at least 1");
+  if (!options.inputs.empty() || !options.outputs.empty() || !options.expect.empty() || options.bench)
+    return userError("--generate takes --prompt, not --inputs, --outputs, --expect or --bench");
+  if (options.prompt.empty())
+    return userError("--generate needs --prompt IDS.npy");
+  auto prompt = readPrompt(options.prompt);
+  if (!prompt)
+    return prompt.takeError();
+  auto result = generate(model, *prompt, options.generate);
+  if (!result)
+    return result.takeError();
+  if (!options.json) {
+    interleave(result->tokens, outs(), " ");
+    outs() << formatv("\nprompt: {0} tokens in {1:f4} ms\n", result->promptTokens, result->promptSeconds * 1e3);
+    if (double speed = result->getSpeed())
+      outs() << formatv("then {0} tokens in {1:f4} ms: {2:f1} tokens/s\n", result->tokens.size() - 1, result->stepSeconds * 1e3, speed);
+    return Error::success();
+  }
+  json::OStream os(outs(), 2);
+  os.object([&] {
+    os.attribute("model", model.getName());
+    os.attribute("recipe", model.getRecipe());
+    os.attribute("cache_bytes", model.getCacheBytes());
+    os.attribute("prompt_tokens", result->promptTokens);
+    os.attribute("prompt_ms", result->promptSeconds * 1e3);
+    os.attribute("tokens_per_second", result->getSpeed());
+    os.attributeArray("tokens", [&] {
+      for (int64_t token : result->tokens)
+        os.value(token);
+    });
+  });
+  outs() << "\n";
+  return Error::success();
+}
 } // namespace
 
 int main(int argc, char **argv) {
@@ -185,6 +226,13 @@ int main(int argc, char **argv) {
   auto model = CompiledModel::load(options.model, options.get());
   if (!model)
     return reportError("quant-run", model.takeError());
+  if (options.generate.getNumOccurrences() || !options.prompt.empty()) {
+    if (Error error = runGeneration(options, **model))
+      return reportError("quant-run", std::move(error));
+    return 0;
+  }
+  if (options.inputs.empty())
+    return reportError("quant-run", userError("give --inputs IN.npz, or --prompt IDS.npy and --generate N"));
   Runner runner(options, **model);
   if (Error error = runner.run())
     return reportError("quant-run", std::move(error));

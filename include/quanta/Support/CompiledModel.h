@@ -39,6 +39,9 @@ public:
   llvm::StringRef getName() const { return info->name; }
   llvm::StringRef getTarget() const { return info->target ? info->target : ""; }
   llvm::StringRef getRecipe() const { return info->recipe ? info->recipe : ""; }
+  /// Of the key/value cache that the model keeps: positions, and bytes an instance. 0 without one.
+  int64_t getCacheCapacity() const { return info->cache_capacity; }
+  int64_t getCacheBytes() const { return info->cache_bytes; }
   llvm::ArrayRef<Port> getInputs() const { return inputs; }
   llvm::ArrayRef<Port> getOutputs() const { return outputs; }
   /// Names of ports, as groupCases takes them.

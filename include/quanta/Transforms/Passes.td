@@ -202,7 +202,6 @@ def ExplainLegality : Pass<"quanta-explain-legality", "::mlir::ModuleOp"> {
     Option<"transform", "transform", "std::string", "\"permute\"", "permute, scale, shift, rotate, center or duplicate">,
     Option<"stores", "stores", "bool", "false", "let norms store their results in another order">,
   ];
-  let dependentDialects = ["::mlir::quanta::QuantaDialect"];
 }
 
 //===- State --------------------------------------------------------------------------------------------------------------===//
