@@ -1,4 +1,5 @@
 //===- CacheEncoding.cpp - #quanta.cache ---------------------------------------------------------------------------------===//
+#include "quanta/Dialect/IR/Packing.h"
 #include "quanta/Dialect/IR/Quanta.h"
 
 using namespace mlir;
@@ -37,6 +38,9 @@ SmallVector<Component> CacheAttr::getComponents(ArrayRef<int64_t> shape) const {
           {"offsets", scales, half},
           {"recent", recent, Float32Type::get(getContext())}};
 }
+
+/// None: a cache is no constant, and its kernels choose the arrays by what they hold, keys or values.
+SmallVector<PackedComponent> CacheAttr::getPackedComponents(ArrayRef<int64_t>) const { return {}; }
 
 int64_t CacheAttr::getStoredBits(ArrayRef<int64_t> shape) const {
   SmallVector<Component> components = getComponents(shape);
