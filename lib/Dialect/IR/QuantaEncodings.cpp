@@ -336,7 +336,7 @@ LogicalResult PackedAttr::verifyEncoding(ArrayRef<int64_t> shape, Type elementTy
                                          function_ref<InFlightDiagnostic()> emitError) const {
   if (getRows() != ::quanta::kTileRows)
     return emitError() << "expected tiles of " << ::quanta::kTileRows << " rows but got " << getRows();
-  if (isa_and_present<PackedAttr>(Attribute(getBase())))
+  if (isa_and_present<PackedAttr, CacheAttr>(Attribute(getBase())))
     return emitError() << "expected a logical encoding to pack but got " << getBase();
   if (getBase())
     return cast<VerifiableTensorEncoding>(Attribute(getBase())).verifyEncoding(shape, elementType, emitError);
