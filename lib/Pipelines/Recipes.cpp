@@ -124,6 +124,31 @@ static std::string buildCache(const RecipeValues &values) {
   return text + ",quanta-quantize-cache{bits=" + values.lookup("bits") + " group=" + values.lookup("group") + " window=" + values.lookup("window") + "}";
 }
 
+/// The command line's data for a pass that runs the model itself.
+static std::string dataOptions(const RecipeValues &values, StringRef seed) {
+  std::string text;
+  for (auto [option, key] : {std::pair<StringRef, StringRef>{"data", "--calib"}, {"samples", "--calib-samples"},
+                             {"window", "--window"}, {seed, "--seed"}, {"threads", "--threads"}})
+    if (std::string value = values.lookup(key); !value.empty())
+      text += (option + "=" + quote(value) + " ").str();
+  return text;
+}
+
+static std::string buildSmooth(const RecipeValues &values) {
+  return "quanta-smooth{" + dataOptions(values, "seed") + "alpha=" + values.lookup("alpha") +
+         " equalize=" + values.lookup("equalize") + "}";
+}
+
+static std::string buildRotate(const RecipeValues &values) {
+  return "quanta-rotate{" + dataOptions(values, "data-seed") + "seed=" + values.lookup("seed") +
+         " online=" + values.lookup("online") + "}";
+}
+
+static std::string buildReorder(const RecipeValues &values) {
+  return "quanta-reorder{" + dataOptions(values, "seed") + "clusters=" + values.lookup("clusters") +
+         " head-clusters=" + values.lookup("head-clusters") + " align=" + values.lookup("align") + "}";
+}
+
 using Options = std::vector<RecipeOption>;
 
 /// A recipe's own options, then those that say which layers.
@@ -203,6 +228,16 @@ llvm::ArrayRef<Recipe> mlir::quanta::getRecipes() {
         {"group", RecipeOption::Integer, "32", "positions that share a scale of a key's channel; 0: a scale a position", 0, 1 << 20},
         {"window", RecipeOption::Integer, "32", "newest positions that stay floats", 0, 1 << 20}},
        buildCache},
+      {"smooth", Phase::Transform, "move the range of activations into weights; quantizes nothing by itself",
+       {{"alpha", RecipeOption::Share, "0.5", "how much of it"},
+        {"equalize", RecipeOption::Flag, "false", "equal ranges of weights that follow each other instead"}}, buildSmooth, true},
+      {"rotate", Phase::Transform, "turn activations into a basis without outliers; quantizes nothing by itself",
+       {{"seed", RecipeOption::Integer, "0", "of the random signs", 0, std::numeric_limits<int64_t>::max()},
+        {"online", RecipeOption::Flag, "false", "also inputs behind nonlinear ops, at run time"}}, buildRotate},
+      {"rptq", Phase::Transform, "put channels of similar ranges side by side; quantizes nothing by itself yet",
+       {{"clusters", RecipeOption::Integer, "32", "of the channels of a layer's input", 1, 65536},
+        {"head-clusters", RecipeOption::Integer, "4", "of the channels of a head", 1, 65536},
+        {"align", RecipeOption::Integer, "32", "clusters end at multiples of so many channels", 1, 65536}}, buildReorder, true},
   };
   return recipes;
 }

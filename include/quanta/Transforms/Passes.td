@@ -204,6 +204,130 @@ def ExplainLegality : Pass<"quanta-explain-legality", "::mlir::ModuleOp"> {
   ];
 }
 
+def Reorder : Pass<"quanta-reorder", "::mlir::ModuleOp"> {
+  let summary = "put channels of similar ranges side by side";
+  let description = [{
+    Reorders channels so that those with similar (max, min) on the calibration data follow each other, in clusters that a
+    quantizer can give a scale each (RPTQ, Z. Yuan et al., 2023). All rows, columns, biases and norm parameters that belong to
+    a channel move along, so nothing is gathered at run time: the residual stream has one order through the whole model, its
+    embeddings and its head included; attention's values, queries and keys have one for each key head, the hidden channels of
+    a feed-forward block their own, and so have convolutions. Which channels must share an order and which may change places
+    is the answer of quanta-explain-legality.
+
+    A channel is a point with the (max, min) of every value in the class that a layer reads; where several layers read, each
+    is divided by its largest magnitude. The points of each group are clustered by k-means (k-means++ starts from `seed`, ten
+    of them); clusters are sorted by their mean range, and their ends moved to multiples of `align` where that divides the
+    group, in favour of the wider neighbour. Each `quanta.linear` whose input was reordered gets `quanta.input_clusters`, the
+    channels of each cluster in order.
+
+    Precondition: weights in float; `data`. The model is run before and after: if an output differs by more than 10⁻⁴ of its
+    largest magnitude, classes are rolled back one by one, with a remark. Cost: two compilations of the model for the host and
+    a run over the data; k-means is channels · clusters · iterations.
+
+    ```mlir
+    %h = quanta.linear %x, %w1 bias %b1
+    %r = quanta.activation relu %h
+    %y = quanta.linear %r, %w2
+    ==>
+    %h = quanta.linear %x, %w1_rows bias %b1_rows
+    %r = quanta.activation relu %h
+    %y = quanta.linear %r, %w2_columns {quanta.input_clusters = array<i64: 480, 32>}
+    ```
+  }];
+  let options = [
+    Option<"data", "data", "std::string", "", "an .npz file, a folder of them, or an .npy token stream">,
+    Option<"samples", "samples", "int64_t", "128", "at most so many; of files the first ones, of a stream windows">,
+    Option<"window", "window", "int64_t", "256", "tokens of a sample of a stream">,
+    Option<"seed", "seed", "uint64_t", "0", "of the windows' offsets and of k-means">,
+    Option<"threads", "threads", "unsigned", "0", "threads that run the model; 0 is one for each CPU">,
+    Option<"clusters", "clusters", "int64_t", "32", "of a group that is the only one of its class">,
+    Option<"headClusters", "head-clusters", "int64_t", "4", "of each of several groups, as heads are">,
+    Option<"align", "align", "int64_t", "32", "clusters end at multiples of so many channels where that divides the group">,
+  ];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::quanta::QuantaDialect"];
+}
+
+def Smooth : Pass<"quanta-smooth", "::mlir::ModuleOp"> {
+  let summary = "move the range of activations into weights";
+  let description = [{
+    For the input x of each `quanta.linear` and `quanta.conv2d` whose channels may be scaled (see quanta-explain-legality), x
+    becomes x/s and the weights that read it w·s, with sⱼ = max|xⱼ|^α / max|wⱼ|^(1−α) (G. Xiao et al., SmoothQuant, 2022). The
+    maximum of x is over the calibration data, that of w over all weights that read channel j. The division ends in norms'
+    parameters, in the rows of the layer before, through ReLU and the linear factor of a gated product, and for attention in
+    the rows that make the values. Nothing is done at run time.
+
+    With `equalize`, sites whose x is made by weights (through ReLU, a product, or attention) take the largest weight of the
+    rows that make channel j for max|xⱼ|, and α = 1/2: rows and columns get equal ranges (M. Nagel et al., Data-Free
+    Quantization, 2019). Norms' results are left alone then, and data serves for verification only.
+
+    Precondition: weights in float; `data`, but with `equalize`. A site is left alone, with a remark that says why, if the scale is not legal or
+    if more than a quarter of the rewritten bytes would be stored twice (a head that is tied to the embedding).
+
+    The model is run before and after: if an output differs by more than 10⁻⁴ of its largest magnitude, sites are rolled back
+    one by one, with a remark. Cost: two compilations of the model for the host and a run over the data.
+
+    ```mlir
+    %n = quanta.layer_norm %x, %g bias %b
+    %y = quanta.linear %n, %w
+    ==>
+    %n = quanta.layer_norm %x, %g_over_s bias %b_over_s
+    %y = quanta.linear %n, %w_times_s
+    ```
+  }];
+  let options = [
+    Option<"data", "data", "std::string", "", "an .npz file, a folder of them, or an .npy token stream">,
+    Option<"samples", "samples", "int64_t", "128", "at most so many; of files the first ones, of a stream windows">,
+    Option<"window", "window", "int64_t", "256", "tokens of a sample of a stream">,
+    Option<"seed", "seed", "uint64_t", "0", "of the windows' offsets">,
+    Option<"threads", "threads", "unsigned", "0", "threads that run the model; 0 is one for each CPU">,
+    Option<"alpha", "alpha", "double", "0.5", "how much of the difficulty moves to the weights, 0 to 1">,
+    Option<"equalize", "equalize", "bool", "false", "equal ranges of the weights that write and read a channel instead">,
+  ];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::quanta::QuantaDialect"];
+}
+
+def Rotate : Pass<"quanta-rotate", "::mlir::ModuleOp"> {
+  let summary = "turn activations into a basis without outliers";
+  let description = [{
+    Multiplies the channels of a residual stream by a random orthogonal matrix, diag(±1) · H/√n with a Hadamard matrix H, and
+    those of attention's values by one for each key head; all weights that write or read them absorb it (QuaRot's fused
+    rotations). In order, for each set of norms that read one stream:
+
+    1. each norm's bias and scale move into its readers;
+    2. if they are layer norms, everything that writes the stream is centered, and they become RMS norms;
+    3. embeddings, positions, and the rows and columns of weights are rotated.
+
+    Refused, with a remark that says why: streams that something nonlinear reads or writes, norms whose result is also a
+    residual (BERT), sizes without a known Hadamard matrix. A head that is tied to the embedding gets a weight of its own,
+    because the last norm's scale moves into it.
+
+    With `online`, an input of linear layers that comes out of something nonlinear (in front of the second layer of a
+    feed-forward block) is turned at run time: x, seen as a matrix of a rows and b columns, becomes Hₐᵀ·x·H_b / √(a·b), two
+    products with constants of a² and b² elements, where a·b is the number of channels and a + b the least for which
+    Hadamard matrices are known; the layers' weights absorb the inverse. Queries and keys behind rotary embedding are left.
+
+    With `data` the model is run before and after: if an output differs by more than 10⁻⁴ of its largest magnitude, sites are
+    rolled back one by one, with a remark; without, remarks say that nothing was verified. Cost: two compilations of the
+    model for the host; n · (base + log n) operations for each column of a weight, in f64.
+
+    ```mlir
+    %n = quanta.layer_norm %x, %g bias %b
+    ==>
+    %n = quanta.rms_norm %x, %ones
+    ```
+  }];
+  let options = [
+    Option<"data", "data", "std::string", "", "an .npz file, a folder of them, or an .npy token stream">,
+    Option<"samples", "samples", "int64_t", "128", "at most so many; of files the first ones, of a stream windows">,
+    Option<"window", "window", "int64_t", "256", "tokens of a sample of a stream">,
+    Option<"dataSeed", "data-seed", "uint64_t", "0", "of the windows' offsets">,
+    Option<"threads", "threads", "unsigned", "0", "threads that run the model; 0 is one for each CPU">,
+    Option<"online", "online", "bool", "false", "also turn the inputs of layers behind nonlinear ops, at run time">,
+    Option<"seed", "seed", "uint64_t", "0", "of the signs">,
+  ];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::quanta::QuantaDialect", "::mlir::tensor::TensorDialect"];
+}
+
 //===- State --------------------------------------------------------------------------------------------------------------===//
 
 def UseCache : Pass<"quanta-use-cache", "::mlir::ModuleOp"> {
