@@ -47,11 +47,3 @@ int64_t CacheAttr::getStoredBits(ArrayRef<int64_t> shape) const {
   auto count = [&](unsigned i) { return ShapedType::getNumElements(components[i].shape); };
   return count(0) * getBits() + (count(1) + count(2)) * 16 + count(3) * 32;
 }
-
-/// The state of a model lies in memory as its components say: it is written by appending and never packed.
-SmallVector<PackedComponent> CacheAttr::getPackedComponents(ArrayRef<int64_t> shape) const {
-  SmallVector<PackedComponent> packed;
-  for (Component &component : getComponents(shape))
-    packed.push_back({std::move(component)});
-  return packed;
-}
