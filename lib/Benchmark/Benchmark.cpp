@@ -76,6 +76,7 @@ public:
       result.bestReadBandwidth = (*read).bytes / *llvm::min_element(readTimes[i]);
       result.peak = operations / median(peakTimes[i]);
       result.bestPeak = operations / *llvm::min_element(peakTimes[i]);
+      result.peers = getPeers(row, result.threads);
       results.push_back(std::move(result));
     }
     return llvm::Error::success();

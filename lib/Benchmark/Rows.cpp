@@ -35,6 +35,8 @@ static const std::vector<Suite> &getSuites() {
       {"s3g128", "#quanta.uniform<bits = 3, group = 128>", true},
       {"s2g128", "#quanta.uniform<bits = 2, group = 128>", true},
       {"s2", "#quanta.uniform<bits = 2>", true},
+      {"t2g128", "#quanta.uniform<bits = 2, group = 128, levels = 3>", true},
+      {"t2", "#quanta.uniform<bits = 2, levels = 3>", true},
       {"s1g128", "#quanta.uniform<bits = 1, group = 128>", true},
       {"s1", "#quanta.uniform<bits = 1>", true},
       {"s4g128", "#quanta.uniform<bits = 4, group = 128>", false},
@@ -43,6 +45,7 @@ static const std::vector<Suite> &getSuites() {
   static const std::vector<Format> binary = {
       {"s1", "#quanta.uniform<bits = 1>", true},
       {"s1g128", "#quanta.uniform<bits = 1, group = 128>", true},
+      {"t2g128", "#quanta.uniform<bits = 2, group = 128, levels = 3>", true},
   };
   static const std::vector<Suite> suites = {
       {"gemv-cold", true, all, {{1, 4096, 4096}, {1, 11008, 4096}}},
@@ -51,6 +54,27 @@ static const std::vector<Suite> &getSuites() {
       {"binary", false, binary, {{1, 4096, 4096}, {512, 4096, 4096}}, Peak::Popcount},
   };
   return suites;
+}
+
+std::vector<PeerTime> mlir::quanta::getPeers(const BenchmarkRow &row, int threads) {
+  struct Peer {
+    StringRef suite, format;
+    int64_t m, n, k;
+    StringRef name;
+    double one, two;
+  };
+  static const Peer peers[] = {
+#define PEER(...) {__VA_ARGS__},
+#include "Peers.def"
+#undef PEER
+  };
+  // The kind of a short name: its bits, or what stands for them.
+  StringRef format = row.format == "f32" ? StringRef("f32") : row.format[0] == 't' ? StringRef("t") : StringRef(row.format).substr(1, 1);
+  std::vector<PeerTime> times;
+  for (const Peer &peer : peers)
+    if (peer.suite == row.suite && peer.format == format && peer.m == row.m && peer.n == row.n && peer.k == row.k && threads <= 2)
+      times.push_back({peer.name.str(), 1e-6 * (threads == 1 ? peer.one : peer.two)});
+  return times;
 }
 
 llvm::Expected<std::vector<BenchmarkRow>> mlir::quanta::getBenchmarkRows(StringRef name) {

@@ -99,7 +99,7 @@ Attribute RandomWeights::create(RankedTensorType type) {
     return createArray(type, 0);
   unsigned levels = 2;
   if (auto uniform = dyn_cast<UniformAttr>(Attribute(encoding)))
-    levels = 1u << uniform.getBits();
+    levels = uniform.getLevels() ? uniform.getLevels() : 1u << uniform.getBits();
   NamedAttrList components;
   for (const Component &component : encoding.getComponents(type.getShape()))
     components.set(component.name, createArray(RankedTensorType::get(component.shape, component.elementType), levels));
@@ -167,6 +167,10 @@ OwningOpRef<ModuleOp> mlir::quanta::buildLayers(MLIRContext &context, const Benc
       weight = ConstantOp::create(model.b, type, components);
     else
       weight = arith::ConstantOp::create(model.b, cast<ElementsAttr>(value));
+    if (row.tokenActivations) {
+      auto encoding = UniformAttr::get(&context, 8, UniformAttr::kRow, ZeroKind::Symmetric, f32, 0);
+      x = QuantizeOp::create(model.b, RankedTensorType::get({row.m, row.k}, f32, encoding), x);
+    }
     results.push_back(LinearOp::create(model.b, outputs[i], x, weight, Value()));
   }
   return model.finish(results);

@@ -5,6 +5,7 @@
 //
 //===--------------------------------------------------------------------------------------------------------------------===//
 #include "Kernels/Cache.h"
+#include "Kernels/IntegerLinear.h"
 #include "quanta/Codegen/Codegen.h"
 #include "quanta/Codegen/KernelBuilder.h"
 #include "quanta/Dialect/IR/Packing.h"
@@ -198,10 +199,17 @@ public:
       b.setLoc(op->getLoc());
       LogicalResult result = TypeSwitch<Operation *, LogicalResult>(op)
                                  .Case<LinearOp, MatmulOp, Conv2DOp, LayerNormOp, RMSNormOp, SoftmaxOp, ActivationOp, RotaryOp,
-                                       AttentionOp, EmbeddingOp, CacheAppendOp>([&](auto typed) { return convert(typed); })
+                                       AttentionOp, EmbeddingOp, CacheAppendOp, QuantizeOp>([&](auto typed) { return convert(typed); })
                                  .Default([](Operation *) { return success(); });
       failed |= mlir::failed(result);
     }
+    for (auto &[encoded, stored] : activations) {
+      if (encoded.use_empty())
+        encoded.getDefiningOp()->erase();
+      else if (!failed)
+        failed = mlir::failed((*encoded.getUsers().begin())->emitOpError() << "cannot take encoded activations");
+    }
+    activations.clear();
     function.walk([](CacheReadOp read) { read.erase(); }); // attention has taken the addresses
     for (Operation *op : constants)
       if (op->use_empty())
@@ -307,6 +315,8 @@ private:
     if (failed(checkFloat(op)))
       return failure();
     if (!WeightStore::getConstant(op.getWeight())) {
+      if (getEncoding(op.getInput().getType()))
+        return op.emitOpError() << "expected a constant weight for encoded activations";
       // Computed at run time: a product of two activations, then the bias.
       if (getEncoding(op.getWeight().getType()))
         return op.emitOpError() << "expected an encoded weight to be a constant";
@@ -315,13 +325,59 @@ private:
     auto weight = weights.storeTiles(b, op, op.getWeight());
     if (failed(weight))
       return failure();
-    Value x = collapseTo(op.getInput(), 2);
-    SmallVector<Value> inputs{x};
+    SmallVector<Value> inputs;
+    if (Attribute activation = getEncoding(op.getInput().getType())) {
+      auto stored = activations.find(op.getInput());
+      if (stored == activations.end())
+        return op.emitOpError() << "expected an encoded input to come from quanta.quantize";
+      if (hasIntegerLinear(activation, getEncoding(op.getWeight().getType()), type(op.getWeight()).getShape())) {
+        inputs = {stored->second.codes, stored->second.scales};
+        weight->config.set("activation", activation);
+      } else {
+        inputs = {decode(stored->second, type(op.getInput()))};
+      }
+    } else {
+      inputs = {collapseTo(op.getInput(), 2)};
+    }
+    Value tokens = inputs.front();
     if (op.getBias())
       inputs.push_back(op.getBias());
     Value y = kernel("linear", inputs, weight->addresses,
-                     empty({size(x, 0), b.getIndexAttr(type(op.getWeight()).getDimSize(0))}, b.getF32Type()), weight->config);
+                     empty({size(tokens, 0), b.getIndexAttr(type(op.getWeight()).getDimSize(0))}, b.getF32Type()), weight->config);
     return replace(op, restore(y, op.getResult(), op.getInput()));
+  }
+
+  LogicalResult convert(QuantizeOp op) {
+    auto encoding = dyn_cast<UniformAttr>(Attribute(getEncoding(op.getResult().getType())));
+    auto wanted = UniformAttr::get(op.getContext(), 8, UniformAttr::kRow, ZeroKind::Symmetric, b.getF32Type(), 0);
+    if (encoding != wanted)
+      return op.emitOpError() << "activations can be encoded as " << wanted << " only, but got " << getEncoding(op.getResult().getType());
+    int64_t columns = type(op.getInput()).getDimSize(1);
+    if (ShapedType::isDynamic(columns))
+      return op.emitOpError() << "expected a static number of columns but got " << op.getInput().getType();
+    // Rows begin on cache lines, with zeros behind their ends.
+    Value codes = empty({size(op.getInput(), 0), b.getIndexAttr(llvm::alignTo(columns, 64))}, b.getI8Type());
+    Value scales = empty({size(op.getInput(), 0)}, b.getF32Type());
+    auto kernel = KernelOp::create(b, TypeRange{codes.getType(), scales.getType()}, b.getStringAttr("quantize"), ValueRange{op.getInput()},
+                                   ValueRange(), ValueRange{codes, scales}, b.getDictionaryAttr({}));
+    activations[op.getResult()] = {kernel.getResult(0), kernel.getResult(1)};
+    return success();
+  }
+
+  /// What kernels know of encoded activations.
+  struct StoredActivation {
+    Value codes, scales;
+  };
+
+  /// The values again, for kernels that multiply floats.
+  Value decode(const StoredActivation &stored, RankedTensorType tensor) {
+    SmallVector<OpFoldResult> shape{size(stored.codes, 0), b.getIndexAttr(tensor.getDimSize(1))};
+    SmallVector<OpFoldResult> zeros(2, b.getIndexAttr(0)), ones(2, b.getIndexAttr(1));
+    Value codes = tensor::ExtractSliceOp::create(b, stored.codes, zeros, shape, ones);
+    AffineMap id = b.getMultiDimIdentityMap(2), row = AffineMap::get(2, 0, b.getAffineDimExpr(0));
+    return generic({codes, stored.scales}, {id, row}, empty(shape, b.getF32Type()), [&](KernelBuilder &k, ValueRange args) {
+      return k.mulf(arith::SIToFPOp::create(k, k.getF32Type(), args[0]), args[1]);
+    });
   }
 
   LogicalResult convertDynamicLinear(LinearOp op) {
@@ -593,6 +649,7 @@ private:
   CacheStore caches;
   KernelBuilder b;
   DenseSet<Attribute> tiled;
+  llvm::MapVector<Value, StoredActivation> activations; ///< by the result of quanta.quantize
 };
 
 struct OutlineKernels : public mlir::quanta::impl::OutlineKernelsBase<OutlineKernels> {

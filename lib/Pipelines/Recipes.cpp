@@ -20,12 +20,22 @@ static std::string quote(StringRef value) {
   return (value.contains('"') ? "'" + value + "'" : "\"" + value + "\"").str();
 }
 
-static std::string selectLayers(const RecipeValues &values) {
-  std::string text = "quanta-select-layers{head=" + values.lookup("head");
+static std::string selectNames(const RecipeValues &values) {
+  std::string text;
   for (StringRef pattern : {"only", "keep"})
     if (std::string value = values.lookup(pattern); !value.empty())
       text += (" " + pattern + "=" + quote(value)).str();
-  return text + "}";
+  return text;
+}
+
+static std::string selectLayers(const RecipeValues &values) {
+  return "quanta-select-layers{head=" + values.lookup("head") + selectNames(values) + "}";
+}
+
+/// What follows the quantization of weights; begins with a comma.
+static std::string quantizeActivations(const RecipeValues &values) {
+  std::string act = values.lookup("act");
+  return act == "f32" ? "" : ",quanta-quantize-activations{act=" + act + selectNames(values) + "}";
 }
 
 static std::string groupColumns(const RecipeValues &values) {
@@ -155,7 +165,9 @@ using Options = std::vector<RecipeOption>;
 static Options withSelection(Options options) {
   for (RecipeOption option : Options{{"head", RecipeOption::Flag, "false", "quantize the output head, too"},
                                      {"only", RecipeOption::Pattern, "", "regular expression: only these nodes or weights"},
-                                     {"keep", RecipeOption::Pattern, "", "regular expression: leave these nodes or weights in float"}})
+                                     {"keep", RecipeOption::Pattern, "", "regular expression: leave these nodes or weights in float"},
+                                     {"act", RecipeOption::Activation, "f32",
+                                      "activations of linear layers: f32, or int8-token for bytes with a scale a token"}})
     options.push_back(option);
   return options;
 }
@@ -184,6 +196,8 @@ static RecipeOption highBits(StringRef initial) {
 }
 
 static const RecipeOption factorRatio = {"ratio", RecipeOption::Number, "0.9", "share of the weights that the factors have", 0, 1};
+
+std::string RecipeUse::getPipeline() const { return recipe->build(values) + quantizeActivations(values); }
 
 llvm::ArrayRef<Recipe> mlir::quanta::getRecipes() {
   static const std::vector<Recipe> recipes = {
@@ -297,6 +311,10 @@ static llvm::Expected<std::string> checkValue(const RecipeOption &option, String
     if (value == "false" || value == "0")
       return std::string("false");
     return wrong("'true' or 'false'");
+  case RecipeOption::Activation:
+    if (value == "f32" || value == "int8-token")
+      return value.str();
+    return wrong("'f32' or 'int8-token'");
   case RecipeOption::Pattern: {
     std::string error;
     if (!value.empty() && !llvm::Regex(value).isValid(error))

@@ -91,6 +91,9 @@ void Report::addLayers(ModuleOp module, ArrayRef<std::string> keep) {
     layer.op = op->getName().stripDialect().str();
     layer.shape = type.getShape().vec();
     layer.encoding = describeEncoding(weight);
+    // The one encoding of activations there is: bytes with a scale a token.
+    if (getEncoding(op->getOperand(0).getType()))
+      layer.act = "int8-token";
     uint64_t bits = getStoredBits(weight), count = type.getNumElements();
     layer.bitsPerWeight = count ? double(bits) / count : 0;
     layer.kept = isKept(layer.name) || isKept(weightName);

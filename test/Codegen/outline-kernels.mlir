@@ -107,3 +107,40 @@ func.func @batches(%a: tensor<1x2x3x4x5xf32>, %b: tensor<2x2x3x5x4xf32>) -> tens
   %y = quanta.matmul %a, %b : (tensor<1x2x3x4x5xf32>, tensor<2x2x3x5x4xf32>) -> tensor<2x2x3x4x4xf32>
   return %y : tensor<2x2x3x4x4xf32>
 }
+
+// -----
+
+// Encoded activations are bytes and scales; a weight in float takes them decoded.
+// CHECK-LABEL: func @activations
+// CHECK: %[[Q:.*]]:2 = quanta.kernel "quantize" ins(%arg0 : tensor<?x72xf32>) outs(%{{.*}}, %{{.*}} : tensor<?x128xi8>, tensor<?xf32>)
+// CHECK: quanta.kernel "linear" ins(%[[Q]]#0, %[[Q]]#1 : tensor<?x128xi8>, tensor<?xf32>) weights({{.*}}) outs({{.*}}) {activation = #
+// CHECK: %[[CODES:.*]] = tensor.extract_slice %[[Q]]#0[0, 0] [%{{.*}}, 72] [1, 1]
+// CHECK: %[[X:.*]] = linalg.generic {{.*}} ins(%[[CODES]], %[[Q]]#1
+// CHECK: quanta.kernel "linear" ins(%[[X]] : tensor<?x72xf32>)
+#u4 = #quanta.uniform<bits = 4>
+#act = #quanta.uniform<bits = 8, scale = f32>
+func.func @activations(%x: tensor<?x72xf32>) -> (tensor<?x2xf32>, tensor<?x2xf32>) {
+  %w = quanta.constant {codes = dense<5> : tensor<2x72xi8>, scales = dense<0.5> : tensor<2x1xf16>} : tensor<2x72xf32, #u4>
+  %f = arith.constant dense<0.5> : tensor<2x72xf32>
+  %q = quanta.quantize %x : tensor<?x72xf32> to tensor<?x72xf32, #act>
+  %y = quanta.linear %q, %w : (tensor<?x72xf32, #act>, tensor<2x72xf32, #u4>) -> tensor<?x2xf32>
+  %z = quanta.linear %q, %f : (tensor<?x72xf32, #act>, tensor<2x72xf32>) -> tensor<?x2xf32>
+  return %y, %z : tensor<?x2xf32>, tensor<?x2xf32>
+}
+
+// -----
+
+func.func @activations_of_4_bits(%x: tensor<?x72xf32>) -> tensor<?x72xf32, #quanta.uniform<bits = 4>> {
+  // expected-error@+1 {{activations can be encoded as #quanta.uniform<bits = 8, scale = f32> only, but got #quanta.uniform<bits = 4>}}
+  %q = quanta.quantize %x : tensor<?x72xf32> to tensor<?x72xf32, #quanta.uniform<bits = 4>>
+  return %q : tensor<?x72xf32, #quanta.uniform<bits = 4>>
+}
+
+// -----
+
+#act = #quanta.uniform<bits = 8, scale = f32>
+func.func @activations_escape(%x: tensor<?x72xf32>) -> tensor<?x72xf32, #act> {
+  %q = quanta.quantize %x : tensor<?x72xf32> to tensor<?x72xf32, #act>
+  // expected-error@+1 {{cannot take encoded activations}}
+  return %q : tensor<?x72xf32, #act>
+}

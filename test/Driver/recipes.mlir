@@ -13,6 +13,12 @@
 // REPORT: "encoding": "#quanta.uniform<bits = 4, group = 32, zero = point>"
 // REPORT: "shape": [
 // REPORT-NEXT: 64
+// RUN: quantc %s -o - --emit=quant-ir --recipe 'rtn{act=int8-token}' --report %t.json | FileCheck %s --check-prefix=ACT
+// ACT: quanta.quantize
+// RUN: FileCheck %s --check-prefix=ACTREPORT < %t.json
+// ACTREPORT: "act": "int8-token"
+// RUN: not quantc %s -o %t.o --recipe 'rtn{act=int9}' 2>&1 | FileCheck %s --check-prefix=WRONG
+// WRONG: recipe 'rtn': option 'act' must be 'f32' or 'int8-token', got 'int9'
 // RUN: quantc %s -o %t.html.mlir --recipe rtn --report %t.html && FileCheck %s --check-prefix=HTML < %t.html
 // HTML: <svg
 

@@ -40,11 +40,14 @@ struct BenchmarkOptions {
   unsigned repeats = 11;
 };
 
-/// A system's recorded time for what a row computes, on the machine that docs/Kernels.md names.
+/// A system's recorded time for what a row computes, on the machine that Peers.def names.
 struct PeerTime {
   std::string name;
   double seconds;
 };
+
+/// What is recorded for a row (Peers.def).
+std::vector<PeerTime> getPeers(const BenchmarkRow &row, int threads);
 
 struct BenchmarkResult {
   const BenchmarkRow *row;

@@ -39,7 +39,7 @@ public:
   KernelBuilder(const ImplicitLocOpBuilder &builder) : ImplicitLocOpBuilder(builder) {}
 
   /// What the target can do, and what its registers hold.
-  const ::quanta::TargetLevel *level = &::quanta::getTargetLevels().front();
+  const ::quanta::TargetLevel *level = &::quanta::getTargetLevels().back();
   RegisterTile registers = RegisterTile::get(512, 32);
   void setLevel(const ::quanta::TargetLevel &target) {
     level = &target;
@@ -79,6 +79,8 @@ public:
   Value less(Value a, Value b) { return arith::CmpIOp::create(*this, arith::CmpIPredicate::slt, a, b); }
   Value fma(Value a, Value b, Value c) { return math::FmaOp::create(*this, a, b, c); }
   Value addf(Value a, Value b) { return arith::AddFOp::create(*this, a, b); }
+  /// 16 numbers of f16 or f32 as f32, for finite ones, without a call on targets that lack the conversion.
+  Value widen(Value tile);
   Value subf(Value a, Value b) { return arith::SubFOp::create(*this, a, b); }
   Value mulf(Value a, Value b) { return arith::MulFOp::create(*this, a, b); }
 

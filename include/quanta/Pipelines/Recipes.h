@@ -16,7 +16,7 @@
 namespace mlir::quanta {
 
 struct RecipeOption {
-  enum Kind { Integer, Integers, Number, Share, Group, RowGroup, Flag, Pattern }; ///< Integers: separated by commas
+  enum Kind { Integer, Integers, Number, Share, Group, RowGroup, Flag, Pattern, Activation }; ///< Integers: separated by commas
   llvm::StringRef name;
   Kind kind;
   llvm::StringRef initial;
@@ -48,7 +48,7 @@ llvm::ArrayRef<Recipe> getRecipes();
 struct RecipeUse {
   const Recipe *recipe;
   RecipeValues values;
-  std::string getPipeline() const { return recipe->build(values); }
+  std::string getPipeline() const;
 };
 
 /// Parses `NAME{option=value ...}[,...]`. Unknown names and options are errors that list what exists. `keep` is a pattern

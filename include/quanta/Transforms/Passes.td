@@ -743,4 +743,31 @@ def SolveAllocated : Pass<"quanta-solve-allocated", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::quanta::QuantaDialect", "::mlir::arith::ArithDialect"];
 }
 
+def QuantizeActivations : Pass<"quanta-quantize-activations", "::mlir::ModuleOp"> {
+  let summary = "let linear layers with encoded weights read 8-bit activations";
+  let description = [{
+    Puts a `quanta.quantize` in front of every `quanta.linear` with an encoded constant weight and an f32 input, so that kernels
+    multiply integers. Layers that read the same value share it. `act=int8-token`: bytes from −127 to 127 with a scale for each
+    token (each row of the last dimension), found while the model runs: the largest magnitude / 127, rounded half to even. Leading
+    dimensions are collapsed into one for the layer and expanded behind it. `act=f32` changes nothing.
+
+    Precondition: weights have been quantized. Left alone: layers whose node or weight name matches `keep`, those that do not match
+    `only`, weights that are not constant or in float, inputs of rank 1 or with a dynamic last dimension. Errors: an unknown `act`, a
+    pattern that is no regular expression. Cost: linear in the ops.
+
+    ```mlir
+    %y = quanta.linear %x, %w : (tensor<?x384xf32>, tensor<1024x384xf32, #u4>) -> tensor<?x1024xf32>
+    ==>
+    %q = quanta.quantize %x : tensor<?x384xf32> to tensor<?x384xf32, #quanta.uniform<bits = 8, scale = f32>>
+    %y = quanta.linear %q, %w : (tensor<?x384xf32, #quanta.uniform<bits = 8, scale = f32>>, tensor<1024x384xf32, #u4>) -> tensor<?x1024xf32>
+    ```
+  }];
+  let options = [
+    Option<"act", "act", "std::string", "\"int8-token\"", "precision of activations: f32 or int8-token">,
+    Option<"only", "only", "std::string", "", "regular expression on node or weight names: these layers alone">,
+    Option<"keep", "keep", "std::string", "", "regular expression on node or weight names: leave these layers' inputs in f32">,
+  ];
+  let dependentDialects = ["::mlir::quanta::QuantaDialect", "::mlir::tensor::TensorDialect"];
+}
+
 #endif

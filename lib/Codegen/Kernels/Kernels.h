@@ -19,7 +19,8 @@ struct KernelArgs {
 
 using KernelEmitter = void (*)(KernelBuilder &, const KernelArgs &);
 
-// y[M, N] = x[M, K] · Wᵀ + bias. ins: x, bias?; weights: tiles of W; config: encoding, shape.
+// y[M, N] = x[M, K] · Wᵀ + bias. ins: x, bias?; weights: tiles of W; config: encoding, shape. With config `activation`, x is encoded
+// (IntegerLinear.h).
 void emitLinear(KernelBuilder &, const KernelArgs &);
 // y[B, H, M, N] = scale · lhs[B, H, M, K] · rhs[B|1, G|1, K, N] (or rhsᵀ); H a multiple of G. config: transpose_rhs?, scale.
 void emitMatmul(KernelBuilder &, const KernelArgs &);
@@ -42,6 +43,8 @@ void emitCacheAppend(KernelBuilder &, const KernelArgs &);
 // head of keys, S positions of each of `repeats` query heads), positions in the cache (index), mask [B|1, G·repeats|1, S|1,
 // T|1]?; weights: the arrays of the keys, then of the values; config: key, value (types of the caches), key_arrays, repeats, scale.
 void emitAttention(KernelBuilder &, const KernelArgs &);
+// codes [M, K′] and scales [M] of x [M, K]: bytes from −127 to 127 with a scale a row, rounded half to even; zeros from column K on.
+void emitQuantize(KernelBuilder &, const KernelArgs &);
 
 /// The emitter of a family, or null.
 KernelEmitter lookupKernel(StringRef family);

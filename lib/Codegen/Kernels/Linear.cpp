@@ -1,11 +1,13 @@
 //===- Linear.cpp - Rows times a constant weight matrix -------------------------------------------------------------------===//
+#include "FloatRow.h"
 #include "Gemm.h"
+#include "IntegerLinear.h"
 #include "Kernels.h"
 
 using namespace mlir;
 using namespace mlir::quanta;
 
-void mlir::quanta::emitLinear(KernelBuilder &b, const KernelArgs &args) {
+static void emitRows(KernelBuilder &b, const KernelArgs &args) {
   Value x = args.inputs[0], bias = args.inputs.size() > 1 ? args.inputs[1] : Value(), y = args.outputs[0];
   WeightTiles weight(cast<PackedAttr>(args.config.get("encoding")), args.getInts("shape"), args.weights);
   int64_t panels = llvm::divideCeil(weight.tiles(), b.registers.tiles);
@@ -40,4 +42,17 @@ void mlir::quanta::emitLinear(KernelBuilder &b, const KernelArgs &args) {
       emitGemmRows(b, tile, rowBegin, rowEnd);
     });
   });
+}
+
+void mlir::quanta::emitLinear(KernelBuilder &b, const KernelArgs &args) {
+  if (args.has("activation"))
+    return emitIntegerLinear(b, args);
+  Value rows = b.dim(args.inputs[0], 0), one = b.index(1);
+  APInt constant;
+  bool known = matchPattern(rows, m_ConstantInt(&constant));
+  if (!hasFloatRow(Attribute(cast<PackedAttr>(args.config.get("encoding")).getBase()), args.getInts("shape")) || (known && constant != 1))
+    return emitRows(b, args);
+  if (known)
+    return emitFloatRow(b, args);
+  b.ifThen(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, rows, one), [&] { emitFloatRow(b, args); }, [&] { emitRows(b, args); });
 }

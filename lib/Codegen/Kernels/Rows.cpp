@@ -205,5 +205,6 @@ KernelEmitter mlir::quanta::lookupKernel(StringRef family) {
       .Case("embedding", emitEmbedding)
       .Case("cache_append", emitCacheAppend)
       .Case("attention", emitAttention)
+      .Case("quantize", emitQuantize)
       .Default(nullptr);
 }

@@ -259,6 +259,19 @@ LogicalResult CacheReadOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return verifyCacheUser(*this, getCacheAttr(), getResult().getType(), /*encoded=*/true, symbols);
 }
 
+//===- quantize -------------------------------------------------------------------------------------------------------===//
+
+LogicalResult QuantizeOp::verify() {
+  auto input = ranked(getInput()), result = ranked(getResult());
+  if (getEncoding(input) || !input.getElementType().isF32() || input.getRank() != 2)
+    return emitOpError() << "expected an f32 operand of rank 2 without an encoding but got " << input;
+  if (!getEncoding(result))
+    return emitOpError() << "expected a result with an encoding but got " << result;
+  if (dropEncoding(result) != input)
+    return emitOpError() << "expected a result of the operand's shape and type but got " << result;
+  return success();
+}
+
 //===- constant -------------------------------------------------------------------------------------------------------===//
 
 OpFoldResult ConstantOp::fold(FoldAdaptor) { return getComponents(); }

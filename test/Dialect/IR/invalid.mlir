@@ -336,3 +336,19 @@ func.func private @cache_window(tensor<1x2x64x8xf32, #quanta.cache<token, bits =
 
 // expected-error@+1 {{expected f32 keys or values [B, H, N, D] with fixed H and D for a cache encoding}}
 func.func private @cache_shape(tensor<64x8xf32, #quanta.cache<token, bits = 2>>)
+
+// -----
+
+func.func @quantize_rank(%x: tensor<2x?x8xf32>) {
+  // expected-error@+1 {{expected an f32 operand of rank 2 without an encoding but got 'tensor<2x?x8xf32>'}}
+  %q = quanta.quantize %x : tensor<2x?x8xf32> to tensor<2x?x8xf32, #quanta.uniform<bits = 8>>
+  return
+}
+
+// -----
+
+func.func @quantize_nothing(%x: tensor<?x8xf32>) {
+  // expected-error@+1 {{expected a result with an encoding but got 'tensor<?x8xf32>'}}
+  %q = quanta.quantize %x : tensor<?x8xf32> to tensor<?x8xf32>
+  return
+}

@@ -230,6 +230,22 @@ def Quanta_ConstantOp : Quanta_Op<"constant", [Pure, ConstantLike, VerifiesEncod
   let hasFolder = 1;
 }
 
+def Quanta_QuantizeOp : Quanta_ComputeOp<"quantize"> {
+  let summary = "encode activations";
+  let description = [{
+    The result is the nearest value of its encoding to the input: `#quanta.uniform` with a symmetric zero divides a row (a
+    token), or what else shares a scale, by its largest magnitude / (2^(bits−1) − 1) and rounds half to even. C1: `input` is
+    f32 [M, K], C2: the result has the same shape and an encoding.
+
+    ```mlir
+    %q = quanta.quantize %x : tensor<?x384xf32> to tensor<?x384xf32, #quanta.uniform<bits = 8, scale = f32>>
+    ```
+  }];
+  let arguments = (ins AnyRankedTensor:$input);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input attr-dict `:` type($input) `to` type($result)";
+}
+
 def Quanta_ObserveOp : Quanta_Op<"observe", [AllTypesMatch<["input", "result"]>]> {
   let summary = "hand a tensor to the calibration run, unchanged";
   let description = [{ `point` names the statistic that the value belongs to. Not pure, so that it survives until the model is run. }];

@@ -1,0 +1,20 @@
+//===- KernelBuilder.cpp - Short names for what kernel emitters write most ------------------------------------------------===//
+#include "quanta/Codegen/KernelBuilder.h"
+
+using namespace mlir;
+using namespace mlir::quanta;
+
+Value KernelBuilder::widen(Value tile) {
+  if (cast<VectorType>(tile.getType()).getElementType().isF32())
+    return tile;
+  if (level->widensHalf)
+    return arith::ExtFOp::create(*this, f32Tile(), tile);
+  // The exponent is moved, and rebiased by a multiplication, which also normalises small numbers.
+  auto i16s = VectorType::get({kLanes}, getI16Type());
+  Value word = arith::ExtUIOp::create(*this, i32Tile(), Value(vector::BitCastOp::create(*this, i16s, tile)));
+  Value sign = arith::ShLIOp::create(*this, andi(word, tileOf(0x8000)), tileOf(16));
+  Value magnitude = arith::ShLIOp::create(*this, andi(word, tileOf(0x7fff)), tileOf(13));
+  Value scaled = mulf(vector::BitCastOp::create(*this, f32Tile(), magnitude), tileOf(0x1p112f));
+  Value result = arith::OrIOp::create(*this, Value(vector::BitCastOp::create(*this, i32Tile(), scaled)), sign);
+  return vector::BitCastOp::create(*this, f32Tile(), result);
+}

@@ -1,0 +1,250 @@
+//===- IntegerLinear.cpp - Encoded activations times encoded weights --------------------------------------------------------===//
+//
+// One row of activations (decoding a sentence): the weights pass through once, so they are multiplied as they lie, several
+// adjacent tiles of rows in turn, a block of each: one stream of reads does not use the bandwidth of the memory.
+//
+// Several rows: a panel of tiles is decoded to bytes in the cache and multiplied by a block of rows, some of them at a time in
+// registers.
+//
+// Rows and tiles are shared among threads; a sum is always made by one of them in one order.
+//
+//===------------------------------------------------------------------------------------------------------------------------===//
+#include "IntegerLinear.h"
+#include "IntegerTiles.h"
+#include "quanta/Codegen/IntegerDot.h"
+
+using namespace mlir;
+using namespace mlir::quanta;
+
+namespace {
+
+/// Columns of a group whose sums surely fit 32 bits: 255 · 127 · 32768 < 2³⁰, doubled and by 3 below 2³².
+constexpr int64_t kMostGroupColumns = 16384;
+/// Rows that share a decoded panel.
+constexpr int64_t kRowsOfPanel = 128;
+
+class IntegerLinear {
+public:
+  IntegerLinear(KernelBuilder &b, const KernelArgs &args)
+      : b(b), weight(cast<UniformAttr>(Attribute(cast<PackedAttr>(args.config.get("encoding")).getBase())), args.getInts("shape"),
+                     args.weights),
+        codes(args.inputs[0]), scales(args.inputs[1]), bias(args.inputs.size() > 2 ? args.inputs[2] : Value()), y(args.outputs[0]),
+        rows(b.dim(codes, 0)) {}
+
+  void emit() {
+    emitColumnSums();
+    APInt constant;
+    Value one = b.index(1);
+    if (matchPattern(rows, m_ConstantInt(&constant)))
+      constant == 1 ? emitRow() : emitPanels();
+    else
+      b.ifThen(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, rows, one), [&] { emitRow(); }, [&] { emitPanels(); });
+    memref::DeallocOp::create(b, columnSums);
+  }
+
+private:
+  Value toFloat(Value integers) { return arith::SIToFPOp::create(b, b.f32Tile(), integers); }
+
+  /// The activations of columns `column` to `column + 3` of a row in every lane.
+  Value loadWord(Value row, Value column) {
+    auto four = VectorType::get({4}, b.getI8Type()), word = VectorType::get({1}, b.getI32Type());
+    Value loaded = vector::LoadOp::create(b, four, codes, ValueRange{row, column});
+    return vector::BroadcastOp::create(b, b.i32Tile(), Value(vector::BitCastOp::create(b, word, loaded)));
+  }
+
+  /// Σ x of each row and group, which zero points are multiplied by.
+  void emitColumnSums() {
+    constexpr int64_t kWidth = 4 * kLanes;
+    auto type = MemRefType::get({cast<MemRefType>(codes.getType()).getDimSize(0), weight.groups()}, b.getI32Type());
+    SmallVector<Value> sizes;
+    if (type.isDynamicDim(0))
+      sizes.push_back(rows);
+    columnSums = memref::AllocOp::create(b, type, sizes, b.getI64IntegerAttr(64));
+    auto i8s = VectorType::get({kWidth}, b.getI8Type());
+    Value ones = b.tileOf(0x01010101), none = arith::ConstantOp::create(b, DenseElementsAttr::get(i8s, int8_t(0)));
+    int64_t perTask = std::max<int64_t>(1, 65536 / weight.columns());
+    b.parallel(b.ceilDiv(rows, perTask), [&](Value task) {
+      Value first = b.mul(task, perTask);
+      b.loop(first, b.min(rows, b.add(first, perTask)), 1, [&](Value row) {
+        b.loop(b.index(0), b.index(weight.groups()), 1, [&](Value group) {
+          Value begin = b.mul(group, weight.groupColumns()), columns = weight.groupColumns(b, group);
+          auto add = [&](Value column, Value sum, bool whole) {
+            Value loaded = vector::LoadOp::create(b, i8s, codes, ValueRange{row, b.add(begin, column)});
+            if (!whole) {
+              Value mask = vector::CreateMaskOp::create(b, VectorType::get({kWidth}, b.getI1Type()), ValueRange{b.sub(columns, column)});
+              loaded = arith::SelectOp::create(b, mask, loaded, none);
+            }
+            return emitIntegerDot(b, sum, ones, vector::BitCastOp::create(b, b.i32Tile(), loaded), 1);
+          };
+          Value whole = b.mul(b.div(columns, kWidth), kWidth);
+          Value sum = b.loop(b.index(0), whole, kWidth, ValueRange{b.tileOf(0)}, [&](Value column, ValueRange carried) {
+            return SmallVector<Value>{add(column, carried[0], true)};
+          })[0];
+          if (weight.groupColumns() % kWidth || weight.columns() % kWidth)
+            sum = b.select(b.less(whole, columns), TypeRange{sum.getType()}, [&] { return SmallVector<Value>{add(whole, sum, false)}; },
+                           [&] { return SmallVector<Value>{sum}; })[0];
+          memref::StoreOp::create(b, b.reduceAdd(sum), columnSums, ValueRange{row, group});
+        });
+      });
+    });
+  }
+
+  /// scale · (Σ q·x − zero · Σ x) + offset · Σ x, added to the sum over groups.
+  Value addGroup(const IntegerTiles::Affine &affine, Value products, Value columnSum, Value sum) {
+    if (affine.zero)
+      products = b.sub(products, b.mul(affine.zero, columnSum));
+    sum = b.fma(toFloat(products), affine.scale, sum);
+    return affine.offset ? b.fma(toFloat(columnSum), affine.offset, sum) : sum;
+  }
+
+  void store(Value sum, Value row, Value tile) {
+    Value column = b.mul(tile, kLanes), scale = b.splat(b.load(scales, {row}));
+    bool whole = weight.rows() % kLanes == 0;
+    Value mask = whole ? Value() : b.mask(b.sub(b.index(weight.rows()), column));
+    Value zero = b.tileOf(0.0f);
+    Value result = !bias  ? b.mulf(sum, scale)
+                   : whole ? b.fma(sum, scale, b.loadTile(bias, {column}))
+                           : b.fma(sum, scale, b.loadMasked(bias, {column}, mask, zero));
+    whole ? b.storeTile(result, y, {row, column}) : b.storeMasked(result, y, {row, column}, mask);
+  }
+
+  //===- One row ----------------------------------------------------------------------------------------------------------===//
+
+  /// Tiles walked in turn: as many as leave their sums in registers.
+  int64_t streams() {
+    int64_t registers = b.level->vectorBits >= 512 ? 24 : b.level->vectorBits / 32; // of 16 lanes
+    return std::clamp<int64_t>(llvm::bit_floor<uint64_t>(registers / (weight.sums(b) + 1)), 1, std::min<int64_t>(8, weight.tiles()));
+  }
+
+  void emitRow() {
+    int64_t streamCount = streams(), sums = weight.sums(b);
+    Value row = b.index(0);
+    b.parallel(b.index(llvm::divideCeil(weight.tiles(), streamCount)), [&](Value task) {
+      SmallVector<Value> tiles;
+      for (int64_t s = 0; s < streamCount; ++s) // the last task may make a tile several times
+        tiles.push_back(b.min(b.add(b.mul(task, streamCount), s), b.index(weight.tiles() - 1)));
+      SmallVector<Value> totals(streamCount, b.tileOf(0.0f)), none(streamCount * sums, b.tileOf(0));
+      totals = b.loop(b.index(0), b.index(weight.groups()), 1, totals, [&](Value group, ValueRange carried) {
+        Value firstBlock = b.mul(group, weight.groupBlocks()), firstColumn = b.mul(group, weight.groupColumns());
+        SmallVector<Value> products = b.loop(b.index(0), weight.groupBlocks(b, group), 1, none, [&](Value block, ValueRange running) {
+          Value column = b.add(firstColumn, b.mul(block, weight.blockColumns()));
+          llvm::DenseMap<int64_t, Value> words;
+          auto x = [&](int64_t j) {
+            Value &word = words[j];
+            if (!word)
+              word = loadWord(row, b.add(column, j));
+            return word;
+          };
+          SmallVector<Value> next(running);
+          for (int64_t s = 0; s < streamCount; ++s)
+            weight.accumulate(b, tiles[s], b.add(firstBlock, block), MutableArrayRef(next).slice(s * sums, sums), x);
+          return next;
+        });
+        Value columnSum = b.splat(b.load(columnSums, {row, group}));
+        SmallVector<Value> next;
+        for (int64_t s = 0; s < streamCount; ++s)
+          next.push_back(addGroup(weight.affine(b, tiles[s], group), weight.finish(b, ArrayRef(products).slice(s * sums, sums)), columnSum,
+                                  carried[s]));
+        return next;
+      });
+      for (int64_t s = 0; s < streamCount; ++s)
+        store(totals[s], row, tiles[s]);
+    });
+  }
+
+  //===- Several rows -----------------------------------------------------------------------------------------------------===//
+
+  void emitPanels() {
+    int64_t width = b.registers.tiles, panels = llvm::divideCeil(weight.tiles(), width);
+    int64_t words = weight.groupBlocks() * weight.blockWords(); // of a group
+    // Consecutive tasks share rows, as in emitLinear.
+    b.parallel(b.mul(b.ceilDiv(rows, kRowsOfPanel), panels), [&](Value task) {
+      Value panel = b.rem(task, panels), rowBegin = b.mul(b.div(task, panels), kRowsOfPanel);
+      Value rowEnd = b.min(rows, b.add(rowBegin, kRowsOfPanel));
+      SmallVector<Value> tiles;
+      for (int64_t t = 0; t < width; ++t)
+        tiles.push_back(b.min(b.add(b.mul(panel, width), t), b.index(weight.tiles() - 1)));
+      Value decoded = b.scratch({weight.groups() * words, width, kLanes}, b.getI32Type());
+      b.loop(b.index(0), b.index(weight.groups()), 1, [&](Value group) {
+        b.loop(b.index(0), weight.groupBlocks(b, group), 1, [&](Value block) {
+          Value stored = b.add(b.mul(group, weight.groupBlocks()), block), word = b.mul(stored, weight.blockWords());
+          for (int64_t t = 0; t < width; ++t)
+            for (auto [i, code] : llvm::enumerate(weight.decode(b, tiles[t], stored)))
+              b.storeTile(code, decoded, {b.add(word, i), b.index(t), b.index(0)});
+        });
+      });
+      emitRows(tiles, decoded, rowBegin, rowEnd);
+    });
+  }
+
+  void emitRows(ArrayRef<Value> tiles, Value decoded, Value begin, Value end) {
+    // With several groups there is a sum of floats beside each sum of integers.
+    int64_t most = b.registers.rows;
+    if (weight.groups() > 1)
+      most = b.level->vectorBits >= 512 ? 6 : std::max<int64_t>(1, most / 2);
+    Value blocked = b.add(begin, b.mul(b.div(b.sub(end, begin), most), most));
+    b.loop(begin, blocked, most, [&](Value row) { emitBlock(tiles, decoded, row, most); });
+    Value row = blocked;
+    for (int64_t count : {4, 2, 1}) {
+      if (count >= most)
+        continue;
+      Value enough = arith::CmpIOp::create(b, arith::CmpIPredicate::sge, b.sub(end, row), b.index(count));
+      b.ifThen(enough, [&] { emitBlock(tiles, decoded, row, count); });
+      row = b.add(row, arith::SelectOp::create(b, enough, b.index(count), b.index(0)));
+    }
+  }
+
+  /// `count` rows by the panel.
+  void emitBlock(ArrayRef<Value> tiles, Value decoded, Value row, int64_t count) {
+    int64_t width = tiles.size(), words = weight.groupBlocks() * weight.blockWords();
+    SmallVector<Value> rowIndex;
+    for (int64_t r = 0; r < count; ++r)
+      rowIndex.push_back(b.add(row, r));
+    SmallVector<Value> totals(count * width, b.tileOf(0.0f)), none(count * width, b.tileOf(0));
+    totals = b.loop(b.index(0), b.index(weight.groups()), 1, totals, [&](Value group, ValueRange carried) {
+      Value firstWord = b.mul(group, words), firstColumn = b.mul(group, weight.groupColumns());
+      Value groupWords = b.ceilDiv(weight.groupColumns(b, group), 4);
+      SmallVector<Value> products = b.loop(b.index(0), groupWords, 1, none, [&](Value word, ValueRange running) {
+        SmallVector<Value> panel, next;
+        for (int64_t t = 0; t < width; ++t)
+          panel.push_back(b.loadTile(decoded, {b.add(firstWord, word), b.index(t), b.index(0)}));
+        for (int64_t r = 0; r < count; ++r) {
+          Value x = loadWord(rowIndex[r], b.add(firstColumn, b.mul(word, 4)));
+          for (int64_t t = 0; t < width; ++t)
+            next.push_back(emitIntegerDot(b, running[r * width + t], panel[t], x, weight.codeBits()));
+        }
+        return next;
+      });
+      SmallVector<IntegerTiles::Affine> affine;
+      for (Value tile : tiles)
+        affine.push_back(weight.affine(b, tile, group));
+      SmallVector<Value> next;
+      for (int64_t r = 0; r < count; ++r) {
+        Value columnSum = b.splat(b.load(columnSums, {rowIndex[r], group}));
+        for (int64_t t = 0; t < width; ++t)
+          next.push_back(addGroup(affine[t], products[r * width + t], columnSum, carried[r * width + t]));
+      }
+      return next;
+    });
+    for (int64_t r = 0; r < count; ++r)
+      for (int64_t t = 0; t < width; ++t)
+        store(totals[r * width + t], rowIndex[r], tiles[t]);
+  }
+
+  KernelBuilder &b;
+  IntegerTiles weight;
+  Value codes, scales, bias, y, rows, columnSums;
+};
+
+} // namespace
+
+bool mlir::quanta::hasIntegerLinear(Attribute activation, Attribute weight, ArrayRef<int64_t> shape) {
+  auto x = dyn_cast_or_null<UniformAttr>(activation);
+  auto w = dyn_cast_or_null<UniformAttr>(weight);
+  if (!x || !w || x.getBits() != 8 || x.getLevels() || x.getGroup() != UniformAttr::kRow || x.getZero() != ZeroKind::Symmetric)
+    return false;
+  auto [rows, columns] = getMatrixShape(shape);
+  return rows > 0 && columns > 0 && w.getGroupSize(columns) <= kMostGroupColumns;
+}
+
+void mlir::quanta::emitIntegerLinear(KernelBuilder &b, const KernelArgs &args) { IntegerLinear(b, args).emit(); }

@@ -1,0 +1,162 @@
+//===- IntegerTiles.cpp - Weights as small integers -------------------------------------------------------------------------===//
+//
+// A field of a word need not be shifted down before it is multiplied: where it lies in its byte its value is too large by a
+// power of two, which is the same for all words, so that sums by power are kept apart and shifted once a group. That saves the
+// shift of every multiplication, where the target multiplies whole bytes.
+//
+// Base-3 bytes need no digits, either. Multiplying a byte v by 3 shifts its first digit d out: 256·d = 3·v − v', where v' is what
+// is left. So 256 · Σ d·x = 3 · Σ v·x − Σ v'·x: two multiplications of bytes in place of an extraction.
+//
+//===------------------------------------------------------------------------------------------------------------------------===//
+#include "IntegerTiles.h"
+#include "quanta/Codegen/IntegerDot.h"
+
+using namespace mlir;
+using namespace mlir::quanta;
+using ::quanta::TileField;
+
+static int32_t bytes(unsigned value) { return static_cast<int32_t>(value * 0x01010101u); }
+
+IntegerTiles::IntegerTiles(UniformAttr uniform, ArrayRef<int64_t> tensor, ValueRange components)
+    : uniform(uniform), components(components) {
+  auto [rows, columns] = getMatrixShape(tensor);
+  shape = *::quanta::TileShape::get({rows, columns, uniform.getBits(), uniform.getGroup(), uniform.getLevels()});
+}
+
+Value IntegerTiles::line(KernelBuilder &b, Value tile, Value block, int64_t word) const {
+  int64_t words = shape.blockBytes / (4 * kLanes);
+  return b.loadTile(components[0], {tile, b.add(b.mul(block, words), word), b.index(0)});
+}
+
+Value IntegerTiles::groupColumns(KernelBuilder &b, Value group) const {
+  if (shape.columns % shape.groupColumns == 0)
+    return b.index(shape.groupColumns);
+  return b.min(b.index(shape.groupColumns), b.sub(b.index(shape.columns), b.mul(group, shape.groupColumns)));
+}
+
+Value IntegerTiles::groupBlocks(KernelBuilder &b, Value group) const {
+  return b.ceilDiv(groupColumns(b, group), shape.blockColumns);
+}
+
+//===- Multiplying in place -----------------------------------------------------------------------------------------------===//
+
+int IntegerTiles::exponent(KernelBuilder &b, const TileField &field, int64_t slot) const {
+  int position = multipliesWholeBytes(*b.level) ? static_cast<int>(field.width * slot) : 0;
+  return static_cast<int>(field.shift) + isDoubled() - position;
+}
+
+SmallVector<int> IntegerTiles::exponents(KernelBuilder &b) const {
+  llvm::SmallSetVector<int, 16> found;
+  for (const TileField &field : fields())
+    for (int64_t slot = 0; slot < 8 / field.width; ++slot)
+      found.insert(exponent(b, field, slot));
+  return found.takeVector();
+}
+
+int64_t IntegerTiles::sums(KernelBuilder &b) const { return isTernary() ? 2 : exponents(b).size(); }
+
+void IntegerTiles::accumulate(KernelBuilder &b, Value tile, Value block, MutableArrayRef<Value> sums,
+                              function_ref<Value(int64_t)> x) const {
+  if (isTernary()) {
+    auto i8s = VectorType::get({4 * kLanes}, b.getI8Type());
+    Value codes = line(b, tile, block, 0), left = vector::BitCastOp::create(b, i8s, codes);
+    for (int64_t column = 0; column < shape.blockColumns; column += 4) {
+      sums[0] = emitIntegerDot(b, sums[0], codes, x(column), 8);
+      left = b.add(b.add(left, left), left);
+      codes = vector::BitCastOp::create(b, b.i32Tile(), left);
+      sums[1] = emitIntegerDot(b, sums[1], codes, x(column), 8);
+    }
+    return;
+  }
+  bool inPlace = multipliesWholeBytes(*b.level);
+  SmallVector<int> powers = exponents(b);
+  for (const TileField &field : fields()) {
+    unsigned mask = (1u << field.width) - 1;
+    for (int64_t word = 0; word < shape.blockColumns * field.width / 32; ++word) {
+      Value codes = line(b, tile, block, field.firstWord + word);
+      for (int64_t slot = 0; slot < 8 / field.width; ++slot) {
+        unsigned position = field.width * slot;
+        Value part = inPlace ? codes : b.shiftRight(codes, position);
+        if (field.width < 8)
+          part = b.andi(part, b.tileOf(bytes(inPlace ? mask << position : mask)));
+        Value &sum = sums[llvm::find(powers, exponent(b, field, slot)) - powers.begin()];
+        sum = emitIntegerDot(b, sum, part, x(word * 32 / field.width + 4 * slot), inPlace ? 8 : field.width);
+      }
+    }
+  }
+}
+
+Value IntegerTiles::finish(KernelBuilder &b, ValueRange sums) const {
+  auto shifted = [&](Value sum, int power) -> Value {
+    if (power == 0)
+      return sum;
+    Value count = b.tileOf(std::abs(power));
+    return power > 0 ? Value(arith::ShLIOp::create(b, sum, count)) : Value(arith::ShRSIOp::create(b, sum, count));
+  };
+  if (isTernary())
+    return shifted(b.sub(b.mul(sums[0], b.tileOf(3)), sums[1]), -8);
+  Value total;
+  for (auto [sum, power] : llvm::zip_equal(sums, exponents(b)))
+    total = total ? b.add(total, shifted(sum, power)) : shifted(sum, power);
+  return total;
+}
+
+//===- Decoding -----------------------------------------------------------------------------------------------------------===//
+
+SmallVector<Value> IntegerTiles::decode(KernelBuilder &b, Value tile, Value block) const {
+  SmallVector<Value> codes(blockWords());
+  if (isTernary()) {
+    // Digits above the byte: bytes of a word in turn, each in 16 bits of its own.
+    Value word = line(b, tile, block, 0), low = b.tileOf(0x00ff00ff);
+    Value even = b.andi(word, low), odd = b.andi(b.shiftRight(word, 8), low);
+    auto digits = [&](Value &half) {
+      Value tripled = b.mul(half, b.tileOf(3)); // below 2¹⁶ in each half
+      half = b.andi(tripled, low);
+      return b.andi(b.shiftRight(tripled, 8), low);
+    };
+    for (Value &code : codes) {
+      Value first = digits(even);
+      code = arith::OrIOp::create(b, first, Value(arith::ShLIOp::create(b, digits(odd), b.tileOf(8))));
+    }
+    return codes;
+  }
+  for (const TileField &field : fields()) {
+    unsigned target = field.shift + isDoubled(), mask = ((1u << field.width) - 1) << target;
+    int64_t perWord = 8 / field.width;
+    for (int64_t word = 0; word < shape.blockColumns * field.width / 32; ++word) {
+      Value packed = line(b, tile, block, field.firstWord + word);
+      for (int64_t slot = 0; slot < perWord; ++slot) {
+        int32_t down = static_cast<int32_t>(field.width * slot) - static_cast<int32_t>(target);
+        Value part = down >= 0 ? b.shiftRight(packed, down) : Value(arith::ShLIOp::create(b, packed, b.tileOf(-down)));
+        if (field.width < 8)
+          part = b.andi(part, b.tileOf(bytes(mask)));
+        Value &code = codes[word * perWord + slot];
+        code = code ? Value(arith::OrIOp::create(b, code, part)) : part;
+      }
+    }
+  }
+  return codes;
+}
+
+//===- Scales and zero points ---------------------------------------------------------------------------------------------===//
+
+std::optional<int32_t> IntegerTiles::constantZero() const {
+  if (uniform.getZero() != ZeroKind::Symmetric)
+    return std::nullopt;
+  return isDoubled() || isTernary() ? 1 : 1 << (shape.bits - 1);
+}
+
+IntegerTiles::Affine IntegerTiles::affine(KernelBuilder &b, Value tile, Value group) const {
+  auto load = [&](size_t component) { return b.loadTile(components[component], {tile, group, b.index(0)}); };
+  Affine result;
+  result.scale = b.widen(load(1));
+  if (isDoubled())
+    result.scale = b.mulf(result.scale, b.tileOf(0.5f));
+  if (std::optional<int32_t> zero = constantZero())
+    result.zero = b.tileOf(*zero);
+  else if (uniform.getZero() == ZeroKind::Point)
+    result.zero = arith::ExtUIOp::create(b, b.i32Tile(), load(2));
+  else
+    result.offset = b.widen(load(2));
+  return result;
+}

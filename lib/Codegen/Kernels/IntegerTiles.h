@@ -1,0 +1,67 @@
+//===- IntegerTiles.h - Weights as small integers -----------------------------------------------------*- C++ -*-===//
+#ifndef QUANTA_LIB_CODEGEN_KERNELS_INTEGERTILES_H
+#define QUANTA_LIB_CODEGEN_KERNELS_INTEGERTILES_H
+
+#include "quanta/Codegen/KernelBuilder.h"
+#include "quanta/Dialect/IR/Quanta.h"
+#include "quanta/Format/TileLayout.h"
+
+namespace mlir::quanta {
+
+/// A uniform weight in tiles of 16 rows, for kernels that multiply its codes by bytes: y = Σ_groups scale · (Σ q·x − zero · Σ x)
+/// (+ offset · Σ x). What stands for zero may be 1/2: then everything integer is doubled and the scale halved.
+class IntegerTiles {
+public:
+  IntegerTiles(UniformAttr uniform, ArrayRef<int64_t> shape, ValueRange components);
+
+  int64_t rows() const { return shape.rows; }
+  int64_t tiles() const { return shape.tiles; }
+  int64_t groups() const { return shape.groups; }
+  int64_t groupColumns() const { return shape.groupColumns; }
+  int64_t columns() const { return shape.columns; }
+  int64_t blockColumns() const { return shape.blockColumns; }
+  /// Words of four codes in a decoded block: columns 4i to 4i + 3 in the i-th, rounded up.
+  int64_t blockWords() const { return shape.blockColumns / 4; }
+  int64_t groupBlocks() const { return shape.getFirstBlock(1); }
+  /// Blocks of a group; only the last may have fewer than the others.
+  Value groupBlocks(KernelBuilder &b, Value group) const;
+  /// Columns of a group.
+  Value groupColumns(KernelBuilder &b, Value group) const;
+
+  /// How many sums of a row of lanes grow while a group goes by.
+  int64_t sums(KernelBuilder &b) const;
+  /// Multiplies one block without decoding it. x(j): the activations of the block's columns j to j + 3 in every lane.
+  void accumulate(KernelBuilder &b, Value tile, Value block, MutableArrayRef<Value> sums, function_ref<Value(int64_t)> x) const;
+  /// Σ q·x of what was accumulated.
+  Value finish(KernelBuilder &b, ValueRange sums) const;
+  /// The block's codes, a byte each; they use codeBits() bits.
+  SmallVector<Value> decode(KernelBuilder &b, Value tile, Value block) const;
+  unsigned codeBits() const { return shape.bits + isDoubled(); }
+
+  /// A group of a tile: what is subtracted from Σ q·x for each unit of Σ x, null if nothing is; then what the difference is
+  /// multiplied by; then what is added for each unit of Σ x, null if nothing is.
+  struct Affine {
+    Value zero, scale, offset;
+  };
+  Affine affine(KernelBuilder &b, Value tile, Value group) const;
+  /// Zero if it is the same for all groups.
+  std::optional<int32_t> constantZero() const;
+
+  bool isDoubled() const { return uniform.getZero() == ZeroKind::Symmetric && shape.bits == 1 && !shape.levels; }
+  bool isTernary() const { return shape.levels == 3; }
+  ArrayRef<::quanta::TileField> fields() const { return ArrayRef(shape.fields, shape.fieldCount); }
+  /// One word of each of the block's 16 rows.
+  Value line(KernelBuilder &b, Value tile, Value block, int64_t word) const;
+
+private:
+  /// Powers of two by which sums are too small: of fields multiplied where they lie in their bytes, or shifted down.
+  SmallVector<int> exponents(KernelBuilder &b) const;
+  int exponent(KernelBuilder &b, const ::quanta::TileField &field, int64_t slot) const;
+
+  UniformAttr uniform;
+  ::quanta::TileShape shape;
+  SmallVector<Value> components;
+};
+
+} // namespace mlir::quanta
+#endif

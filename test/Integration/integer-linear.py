@@ -1,0 +1,129 @@
+# REQUIRES: onnx, x86_64
+# RUN: %python %s %t
+"""Linear layers on 8-bit activations: every number of bits and kind of zero, groups that divide a row and that do not, odd sizes, one
+row and several, each level of instructions, one thread and more. Layers with one group a row are exact to the last bit."""
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+
+rng = np.random.default_rng(0)
+folder = pathlib.Path(sys.argv[1])
+folder.mkdir(parents=True, exist_ok=True)
+SHAPES = [(37, 100), (16, 33), (5, 300), (130, 256), (48, 20)]
+KINDS = [(bits, zero, 0) for bits in range(1, 9) for zero in ("symmetric", "point", "offset")]
+KINDS += [(2, zero, 3) for zero in ("symmetric", "offset", "symmetric", "symmetric", "symmetric")]
+GROUPS = [0, 32, 20, -1, 64, 7]
+
+
+def layer(index, bits, zero, levels):
+    rows, columns = SHAPES[index % len(SHAPES)]
+    group = GROUPS[index % len(GROUPS)]
+    size = columns if group <= 0 else min(group, columns)
+    scale_shape = (1 if group == -1 else rows, -(-columns // size))
+    codes = rng.integers(0, levels or 2**bits, (rows, columns), dtype=np.uint8)
+    scales = rng.uniform(0.01, 0.02, scale_shape).astype(np.float16)
+    parts = {"codes": codes, "scales": scales}
+    spread = lambda values: np.repeat(np.broadcast_to(values.astype(np.float64), (rows, scale_shape[1])), size, 1)[:, :columns]
+    if zero == "point":
+        parts["zeros"] = rng.integers(0, 2**bits, scale_shape, dtype=np.uint8)
+        middle = spread(parts["zeros"])
+    else:
+        middle = 1 if levels else 0.5 if bits == 1 else 2 ** (bits - 1)
+    if zero == "offset":
+        parts["offsets"] = rng.uniform(-0.1, 0.1, scale_shape).astype(np.float16)
+        decoded = codes * spread(scales) + spread(parts["offsets"])
+    else:
+        decoded = (codes.astype(np.float64) - middle) * spread(scales)
+    bias = rng.standard_normal(rows).astype(np.float32) if index % 2 else None
+    exact = (codes.astype(np.float64) - middle, spread(scales)[:, 0]) if scale_shape[1] == 1 and zero != "offset" and bias is None else None
+    return {"encoding": f"#quanta.uniform<bits = {bits}, group = {group}, zero = {zero}, levels = {levels}>", "parts": parts,
+            "decoded": decoded, "bias": bias, "exact": exact}
+
+
+def constant(value):
+    kind = {"float16": "f16", "float32": "f32", "uint8": "i8"}[str(value.dtype)]
+    return f'dense<"0x{value.tobytes().hex().upper()}"> : tensor<{"x".join(map(str, value.shape))}x{kind}>'
+
+
+def module(layers):
+    columns = sorted({one["decoded"].shape[1] for one in layers})
+    body, types = [], []
+    for k in columns:
+        body.append(f"%q{k} = quanta.quantize %x{k} : tensor<?x{k}xf32> to tensor<?x{k}xf32, #act>")
+    for i, one in enumerate(layers):
+        n, k = one["decoded"].shape
+        parts = ", ".join(f"{name} = {constant(value)}" for name, value in one["parts"].items())
+        body.append(f"%w{i} = quanta.constant {{{parts}}} : tensor<{n}x{k}xf32, {one['encoding']}>")
+        bias, bias_type = "", ""
+        if one["bias"] is not None:
+            body.append(f"%b{i} = arith.constant {constant(one['bias'])}")
+            bias, bias_type = f" bias %b{i}", f", tensor<{n}xf32>"
+        types.append(f"tensor<?x{n}xf32>")
+        body.append(f"%y{i} = quanta.linear %q{k}, %w{i}{bias} : (tensor<?x{k}xf32, #act>, tensor<{n}x{k}xf32, {one['encoding']}>{bias_type}) -> {types[-1]}")
+    quote = lambda names: ", ".join('"' + name + '"' for name in names)
+    dims = ", ".join('["rows", ' + str(k) + "]" for k in columns)
+    return (f"#act = #quanta.uniform<bits = 8, scale = f32>\n"
+            f"func.func @main({', '.join(f'%x{k}: tensor<?x{k}xf32>' for k in columns)}) -> ({', '.join(types)}) attributes {{\n"
+            f"    quanta.inputs = [{quote(f'x{k}' for k in columns)}], quanta.outputs = [{quote(f'y{i}' for i in range(len(layers)))}],\n"
+            f"    quanta.dims = [{dims}]}} {{\n  " + "\n  ".join(body) +
+            f"\n  return {', '.join(f'%y{i}' for i in range(len(layers)))} : {', '.join(types)}\n}}\n")
+
+
+def quantize(x):
+    top = np.abs(x).max(1, keepdims=True)
+    top[top < 2.0**-100] = 0  # a token of nothing
+    factor = np.divide(np.float32(127), top, out=np.zeros_like(top), where=top > 0)
+    return np.rint(x * factor).astype(np.int64), top * np.float32(1 / 127)
+
+
+layers = [layer(i, *kind) for i, kind in enumerate(KINDS)]
+cases = {}
+for rows in (1, 2, 7, 150):
+    cases[rows] = {f"x{k}": rng.standard_normal((rows, k)).astype(np.float32) for k in {k for _, k in SHAPES}}
+    cases[rows]["x100"][0] = 0  # a token of zeros
+    cases[rows]["x33"][-1] *= 1e-37
+np.savez(folder / "in.npz", **{f"m{rows}.{name}": value for rows, feed in cases.items() for name, value in feed.items()})
+failed = checked = exact = 0
+for cpu in ("native", "skylake-avx512", "x86-64-v3", "x86-64-v2"):
+    used = [i for i in range(len(layers)) if cpu == "native" or i % 3 == {"s": 0, "3": 1, "2": 2}[cpu[0] if cpu[0] == "s" else cpu[-1]]]
+    if cpu == "skylake-avx512" and "avx512bw" not in pathlib.Path("/proc/cpuinfo").read_text():
+        continue
+    (folder / f"{cpu}.mlir").write_text(module([layers[i] for i in used]))
+    subprocess.run(["quantc", folder / f"{cpu}.mlir", f"--mcpu={cpu}", "-o", folder / f"{cpu}.so"], check=True)
+    names = {f"x{layers[i]['decoded'].shape[1]}" for i in used}
+    np.savez(folder / "in.npz", **{f"m{rows}.{name}": value for rows, feed in cases.items() for name, value in feed.items() if name in names})
+    outputs = []
+    for threads in (1, 3):
+        subprocess.run(["quant-run", folder / f"{cpu}.so", "--inputs", folder / "in.npz", "--outputs", folder / "out.npz",
+                        f"--threads={threads}"], check=True, stdout=subprocess.DEVNULL)
+        outputs.append({name: value for name, value in np.load(folder / "out.npz").items()})
+    for name in outputs[0]:
+        if outputs[0][name].tobytes() != outputs[1][name].tobytes():
+            failed += 1
+            print(f"{cpu}: {name} depends on the number of threads")
+    for rows, feed in cases.items():
+        for position, i in enumerate(used):
+            one, got = layers[i], outputs[0][f"m{rows}.y{position}"]
+            q, scale = quantize(feed[f"x{one['decoded'].shape[1]}"])
+            want = (q @ one["decoded"].T) * scale.astype(np.float64) + (0 if one["bias"] is None else one["bias"])
+            bound = (np.abs(q) @ np.abs(one["decoded"]).T * scale.astype(np.float64)).max() + 1
+            error = np.abs(got - want).max() / bound
+            checked += 1
+            what = f"{cpu}: {one['encoding']}, {one['decoded'].shape}, {rows} rows"
+            if not error <= 1e-6:
+                failed += 1
+                print(f"{what}: error {error:.3e} of the largest possible sum")
+            if one["exact"]:
+                exact += 1
+                codes, factors = one["exact"]
+                twice = (q @ (2 * codes).astype(np.int64).T)  # zero may be 1/2
+                half = np.float32(0.5)
+                sums = (twice.astype(np.float32) * (factors.astype(np.float32) * half) if (2 * codes % 2).any()
+                        else (twice // 2).astype(np.float32) * factors.astype(np.float32))
+                if (sums * scale).tobytes() != got.tobytes():
+                    failed += 1
+                    print(f"{what}: not exact, {np.abs(sums * scale - got).max():.3e}")
+print(f"{checked} results, {exact} of them compared bit by bit, {failed} failed")
+sys.exit(failed != 0 or exact == 0)

@@ -1,0 +1,41 @@
+// RUN: quant-opt %s -split-input-file --quanta-quantize-activations="keep=/kept" | FileCheck %s
+// RUN: quant-opt %s -split-input-file --quanta-quantize-activations=act=f32 | FileCheck %s --check-prefix=FLOAT
+// RUN: not quant-opt %s -split-input-file --quanta-quantize-activations=act=int5 2>&1 | FileCheck %s --check-prefix=ACT
+// RUN: not quant-opt %s -split-input-file "--quanta-quantize-activations=only=(" 2>&1 | FileCheck %s --check-prefix=REGEX
+
+// FLOAT-NOT: quanta.quantize
+// ACT: error: option 'act' must be f32 or int8-token but is 'int5'
+// REGEX: error: option 'only' is not a regular expression
+
+#u4 = #quanta.uniform<bits = 4>
+
+// Layers that read the same value share its encoded form; leading dimensions are one dimension of tokens.
+// CHECK: #[[ACT:.*]] = #quanta.uniform<bits = 8, scale = f32>
+// CHECK-LABEL: func @shared
+// CHECK: %[[FLAT:.*]] = tensor.collapse_shape %arg0 {{\[\[}}0, 1], [2]] : tensor<?x?x8xf32> into tensor<?x8xf32>
+// CHECK: %[[Q:.*]] = quanta.quantize %[[FLAT]] : tensor<?x8xf32> to tensor<?x8xf32, #[[ACT]]>
+// CHECK: %[[Y:.*]] = quanta.linear %[[Q]], %{{.*}} {quanta.weight_error = 1.000000e+00 : f64} : (tensor<?x8xf32, #[[ACT]]>, {{.*}}) -> tensor<?x2xf32>
+// CHECK: tensor.expand_shape %[[Y]] {{\[\[}}0, 1], [2]] output_shape [%{{.*}}, %{{.*}}, 2] : tensor<?x2xf32> into tensor<?x?x2xf32>
+// CHECK: quanta.linear %[[Q]],
+// CHECK: quanta.linear %arg0, %{{.*}} : (tensor<?x?x8xf32>, tensor<2x8xf32>)
+func.func @shared(%x: tensor<?x?x8xf32>, %f: tensor<2x8xf32>) -> (tensor<?x?x2xf32>, tensor<?x?x2xf32>, tensor<?x?x2xf32>) {
+  %w = quanta.constant {codes = dense<5> : tensor<2x8xi8>, scales = dense<0.5> : tensor<2x1xf16>} : tensor<2x8xf32, #u4>
+  %a = quanta.linear %x, %w {quanta.weight_error = 1.0 : f64} : (tensor<?x?x8xf32>, tensor<2x8xf32, #u4>) -> tensor<?x?x2xf32>
+  %b = quanta.linear %x, %w : (tensor<?x?x8xf32>, tensor<2x8xf32, #u4>) -> tensor<?x?x2xf32>
+  %c = quanta.linear %x, %f : (tensor<?x?x8xf32>, tensor<2x8xf32>) -> tensor<?x?x2xf32>
+  return %a, %b, %c : tensor<?x?x2xf32>, tensor<?x?x2xf32>, tensor<?x?x2xf32>
+}
+
+// -----
+
+#u4 = #quanta.uniform<bits = 4>
+
+// CHECK-LABEL: func @named
+// CHECK: quanta.quantize %arg1
+// CHECK-NOT: quanta.quantize
+func.func @named(%x: tensor<3x8xf32>, %z: tensor<3x8xf32>) -> (tensor<3x2xf32>, tensor<3x2xf32>) {
+  %w = quanta.constant {codes = dense<5> : tensor<2x8xi8>, scales = dense<0.5> : tensor<2x1xf16>} : tensor<2x8xf32, #u4>
+  %a = quanta.linear %x, %w : (tensor<3x8xf32>, tensor<2x8xf32, #u4>) -> tensor<3x2xf32> loc("/kept")
+  %b = quanta.linear %z, %w : (tensor<3x8xf32>, tensor<2x8xf32, #u4>) -> tensor<3x2xf32> loc("/other")
+  return %a, %b : tensor<3x2xf32>, tensor<3x2xf32>
+}
