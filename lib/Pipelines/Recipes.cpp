@@ -35,7 +35,7 @@ static std::string selectLayers(const RecipeValues &values) {
 /// What follows the quantization of weights; begins with a comma.
 static std::string quantizeActivations(const RecipeValues &values) {
   std::string act = values.lookup("act");
-  return act == "f32" ? "" : ",quanta-quantize-activations{act=" + act + selectNames(values) + "}";
+  return act.empty() || act == "f32" ? "" : ",quanta-quantize-activations{act=" + act + selectNames(values) + "}";
 }
 
 static std::string groupColumns(const RecipeValues &values) {

@@ -10,11 +10,11 @@
 #u4 = #quanta.uniform<bits = 4>
 
 // Layers that read the same value share its encoded form; leading dimensions are one dimension of tokens.
-// CHECK: #[[ACT:.*]] = #quanta.uniform<bits = 8, scale = f32>
+// CHECK: #[[TOKENS:.*]] = #quanta.uniform<bits = 8, scale = f32>
 // CHECK-LABEL: func @shared
 // CHECK: %[[FLAT:.*]] = tensor.collapse_shape %arg0 {{\[\[}}0, 1], [2]] : tensor<?x?x8xf32> into tensor<?x8xf32>
-// CHECK: %[[Q:.*]] = quanta.quantize %[[FLAT]] : tensor<?x8xf32> to tensor<?x8xf32, #[[ACT]]>
-// CHECK: %[[Y:.*]] = quanta.linear %[[Q]], %{{.*}} {quanta.weight_error = 1.000000e+00 : f64} : (tensor<?x8xf32, #[[ACT]]>, {{.*}}) -> tensor<?x2xf32>
+// CHECK: %[[Q:.*]] = quanta.quantize %[[FLAT]] : tensor<?x8xf32> to tensor<?x8xf32, #[[TOKENS]]>
+// CHECK: %[[Y:.*]] = quanta.linear %[[Q]], %{{.*}} {quanta.weight_error = 1.000000e+00 : f64} : (tensor<?x8xf32, #[[TOKENS]]>, {{.*}}) -> tensor<?x2xf32>
 // CHECK: tensor.expand_shape %[[Y]] {{\[\[}}0, 1], [2]] output_shape [%{{.*}}, %{{.*}}, 2] : tensor<?x2xf32> into tensor<?x?x2xf32>
 // CHECK: quanta.linear %[[Q]],
 // CHECK: quanta.linear %arg0, %{{.*}} : (tensor<?x?x8xf32>, tensor<2x8xf32>)

@@ -2,7 +2,8 @@
 //
 // The weights pass through once, so they are not decoded into memory. A code is masked where it lies in its word and converted to
 // a float there, too large by a power of two that depends on its column alone: the activations are divided by it beforehand, which
-// is exact. So 16 weights cost a mask, a conversion and a multiplication; scales and zero points wait for the end of the group.
+// is exact. So 16 weights cost a mask, the subtraction of the zero point, a conversion and a multiplication; scales wait for the end of
+// the group. Zero points do not: a weight of zero must add nothing, or rounding the sums of many would be seen.
 //
 // Tiles are walked in turn as for integers (IntegerLinear.cpp).
 //
@@ -76,7 +77,7 @@ private:
   }
 
   int64_t streams() {
-    int64_t most = b.level->vectorBits >= 512 ? 8 : b.level->vectorBits >= 256 ? 2 : 1;
+    int64_t most = std::max<int64_t>(1, b.level->vectorRegisters * b.level->vectorBits / 512 / 4);
     return std::min<int64_t>(weight.fields().size() > 1 || weight.fields()[0].width < 4 ? std::min<int64_t>(most, 4) : most, weight.tiles());
   }
 
@@ -89,9 +90,13 @@ private:
       SmallVector<Value> none(count, b.tileOf(0.0f));
       SmallVector<Value> totals = b.loop(b.index(0), b.index(weight.groups()), 1, none, [&](Value group, ValueRange carried) {
         Value firstBlock = b.mul(group, weight.groupBlocks()), from = b.mul(group, stride);
+        SmallVector<Value> zeros;
+        if (!weight.isDoubled())
+          for (Value tile : tiles)
+            zeros.push_back(weight.affine(b, tile, group).zero);
         SmallVector<Value> products = b.loop(b.index(0), weight.groupBlocks(b, group), 1, none, [&](Value block, ValueRange running) {
           SmallVector<Value> next(running);
-          addBlock(tiles, b.add(firstBlock, block), b.add(from, b.mul(block, weight.blockColumns())), next);
+          addBlock(tiles, zeros, b.add(firstBlock, block), b.add(from, b.mul(block, weight.blockColumns())), next);
           return next;
         });
         Value columnSum = b.splat(b.load(columnSums, {group}));
@@ -105,7 +110,17 @@ private:
     });
   }
 
-  void addBlock(ArrayRef<Value> tiles, Value block, Value column, MutableArrayRef<Value> sums) {
+  /// The zero point's part in a field, where the field's column j is multiplied; null if it is nothing.
+  Value zeroAt(Value zero, const TileField &field, const Place &place) {
+    int32_t mask = (1 << field.width) - 1;
+    if (std::optional<int32_t> constant = weight.constantZero()) {
+      int32_t part = (*constant >> field.shift & mask) << place.position;
+      return part ? b.tileOf(part) : Value();
+    }
+    return arith::ShLIOp::create(b, b.andi(b.shiftRight(zero, field.shift), b.tileOf(mask)), b.tileOf(static_cast<int32_t>(place.position)));
+  }
+
+  void addBlock(ArrayRef<Value> tiles, ArrayRef<Value> zeros, Value block, Value column, MutableArrayRef<Value> sums) {
     for (auto [i, field] : llvm::enumerate(weight.fields())) {
       int64_t perWord = 32 / field.width;
       int32_t mask = (1 << field.width) - 1;
@@ -116,8 +131,12 @@ private:
         for (int64_t j = 0; j < perWord; ++j) {
           Place place = Place::get(field, j);
           Value factor = b.splat(b.load(scaled, {b.index(i), b.add(column, word * perWord + j)}));
-          for (auto [line, sum] : llvm::zip_equal(lines, sums)) {
-            Value code = b.andi(b.shiftRight(line, place.shift), b.tileOf(static_cast<int32_t>(mask << place.position)));
+          for (size_t s = 0; s < lines.size(); ++s) {
+            Value code = b.andi(b.shiftRight(lines[s], place.shift), b.tileOf(static_cast<int32_t>(mask << place.position)));
+            Value zero = !zeros.empty() && zeros[s] ? zeroAt(zeros[s], field, place) : Value();
+            if (zero)
+              code = b.sub(code, zero);
+            Value &sum = sums[s];
             sum = b.fma(arith::SIToFPOp::create(b, b.f32Tile(), code), factor, sum);
           }
         }
@@ -125,10 +144,10 @@ private:
     }
   }
 
-  /// scale · (Σ q·x − zero · Σ x) + offset · Σ x, added to the sum over groups.
+  /// scale · Σ (q − zero)·x + offset · Σ x, added to the sum over groups. Of doubled codes 2·q − 1, the 1 is still to be subtracted.
   Value addGroup(const IntegerTiles::Affine &affine, Value products, Value columnSum, Value sum) {
-    if (affine.zero)
-      products = b.subf(products, b.mulf(arith::SIToFPOp::create(b, b.f32Tile(), affine.zero), columnSum));
+    if (weight.isDoubled())
+      products = b.subf(products, columnSum);
     sum = b.fma(products, affine.scale, sum);
     return affine.offset ? b.fma(columnSum, affine.offset, sum) : sum;
   }

@@ -112,7 +112,7 @@ private:
 
   /// Tiles walked in turn: as many as leave their sums in registers.
   int64_t streams() {
-    int64_t registers = b.level->vectorBits >= 512 ? 24 : b.level->vectorBits / 32; // of 16 lanes
+    int64_t registers = b.level->vectorRegisters * b.level->vectorBits / 512 * 3 / 4; // of 16 lanes
     return std::clamp<int64_t>(llvm::bit_floor<uint64_t>(registers / (weight.sums(b) + 1)), 1, std::min<int64_t>(8, weight.tiles()));
   }
 
