@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compiles a classifier at several bit-widths and prints size, accuracy and speed beside float and ONNX Runtime.
 
-usage: demo.py TOOLS MODEL_DIRECTORY     (model.onnx and test.npz with `image` and `label`)
+usage: demo.py TOOLS MODEL_DIRECTORY     (model.onnx, calib.npz with `image`, test.npz with `image` and `label`)
 """
 import json
 import logging
@@ -20,10 +20,16 @@ tools, folder = sys.argv[1:]
 model, data = os.path.join(folder, "model.onnx"), os.path.join(folder, "test.npz")
 test = np.load(data)
 BATCH = 32
+RECIPES = [("Quanta, float", None), ("Quanta, rtn 8 bits", "rtn{bits=8 group=row sym=true}"), ("Quanta, rtn 4 bits", "rtn{bits=4 group=row sym=true}"),
+           ("Quanta, rtn 2 bits, group 32", "rtn{bits=2 group=32}"), ("Quanta, gptq 3 bits", "gptq{bits=3 group=row}"),
+           ("Quanta, gptq 2 bits", "gptq{bits=2 group=row}"), ("Quanta, ternary", "ternary"), ("Quanta, binary", "binary")]
 
 
 def tool(name, *arguments):
-    return subprocess.run([os.path.join(tools, name), *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
+    process = subprocess.run([os.path.join(tools, name), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if process.returncode:
+        sys.exit(process.stderr)
+    return process.stdout
 
 
 def onnx_runtime(path):
@@ -61,12 +67,12 @@ with tempfile.TemporaryDirectory() as scratch:
         print(f"ONNX Runtime, dynamic int8: not available ({error})")
     bench = os.path.join(scratch, "batch.npz")
     np.savez(bench, image=test["image"][:BATCH])
-    for name, recipe in [("Quanta, float", None)] + [(f"Quanta, rtn {b} bits, a row", f"rtn{{bits={b} group=row sym=true}}") for b in (8, 4, 3)] + [
-            ("Quanta, rtn 3 bits, group 32", "rtn{bits=3 group=32}"), ("Quanta, rtn 2 bits, group 32", "rtn{bits=2 group=32}")]:
+    for name, recipe in RECIPES:
         stem = os.path.join(scratch, "model")
-        extra = ["--recipe", recipe] if recipe else []
-        tool("quantc", model, "-o", stem + ".o", *extra, "--report", stem + ".json")
-        tool("quantc", model, "-o", stem + ".so", *extra)
+        calibration = ["--calib", os.path.join(folder, "calib.npz"), "--calib-samples", "200"] if recipe and not recipe.startswith("rtn") else []
+        tool("quantc", model, "-o", stem + ".mlirbc", "--compile-to", "quantize", *(["--recipe", recipe] if recipe else []), *calibration)
+        tool("quantc", stem + ".mlirbc", "--compile-from", "lower", "-o", stem + ".o", "--report", stem + ".json")
+        tool("quantc", stem + ".mlirbc", "--compile-from", "lower", "-o", stem + ".so")
         report = json.load(open(stem + ".json"))
         accuracy = json.loads(tool("quant-eval", stem + ".so", "--task", "top1", "--data", data, "--json"))["top1"]
         timing = json.loads(tool("quant-run", stem + ".so", "--inputs", bench, "--bench", "100", "--threads", "1", "--json"))
