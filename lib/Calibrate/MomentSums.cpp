@@ -71,8 +71,10 @@ struct Panels {
         int64_t begin = p * kPanel, size = std::min(kPanel, channels - begin);
         float *to = get(block, p);
         const float *from = matrix + block * channels + begin;
+        // A length that the compiler knows needs no call.
         for (int64_t r = 0; r < rows; ++r)
-          std::copy_n(from + r * blocks * channels, size, to + r * kPanel);
+          size == kPanel ? std::memcpy(to + r * kPanel, from + r * blocks * channels, kPanel * sizeof(float))
+                         : std::memcpy(to + r * kPanel, from + r * blocks * channels, size * sizeof(float));
       }
   }
   float *get(int64_t block, int64_t p) { return data.data() + (block * each + p) * rows * kPanel; }

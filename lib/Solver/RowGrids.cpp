@@ -1,6 +1,6 @@
 //===- RowGrids.cpp - Codes on a few affine grids of each row -------------------------------------------------------------===//
 #include "quanta/Solver/RowGrids.h"
-#include "EigenViews.h"
+#include "Product.h"
 #include <Eigen/Cholesky>
 #include <cmath>
 
@@ -17,7 +17,7 @@ RowMajor makeGradient(MatrixViewF64 targets, const ConstMap &hessian, const RowG
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t j = 0; j < result.columns; ++j)
       difference(r, j) = targets(begin + r, j) - result.decode(begin + r, j);
-  return difference * hessian;
+  return multiply(difference, hessian);
 }
 
 class GridQuantizer : public SweepQuantizer {
@@ -117,11 +117,11 @@ private:
       for (int64_t r = 0; r < rows; ++r)
         phi.back().row(r) = k.offset ? indicator(k, begin + r) : levels(k, begin + r);
     }
-    RowMajor gradient = makeGradient(targets, hessian, result, begin, rows), product(rows, result.columns);
+    RowMajor gradient = makeGradient(targets, hessian, result, begin, rows), product;
     for (size_t k = 0; k < basis.size(); ++k) {
       bool known = basis[k].offset && result.rowsAgree();
       if (!known)
-        product.noalias() = phi[k] * hessian.middleRows(basis[k].first, basis[k].count);
+        product = multiply(phi[k], hessian.middleRows(basis[k].first, basis[k].count));
       for (int64_t r = 0; r < rows; ++r) {
         Eigen::MatrixXd &a = normal[result.shared ? 0 : r];
         auto full = known ? ones.row(static_cast<int64_t>(k)) : product.row(r);

@@ -1,6 +1,6 @@
 //===- Sweep.cpp - Error-compensating sweep over the columns of a matrix -------------------------------------------------===//
 #include "quanta/Solver/Sweep.h"
-#include "EigenViews.h"
+#include "Product.h"
 #include <Eigen/Cholesky>
 #include <algorithm>
 #include <cmath>
@@ -159,7 +159,7 @@ SweepResult sweepColumns(MatrixViewF64 weights, const HessianFactor &factor, con
           current.col(k).noalias() -= upper(j, k) * error;
     }
     if (end < columns)
-      current.rightCols(columns - end).noalias() -= errors * upper.block(begin, end, end - begin, columns - end);
+      current.rightCols(columns - end) -= multiply(errors, upper.block(begin, end, end - begin, columns - end));
   }
 
   for (int64_t position = 0; position < columns; ++position)
@@ -172,7 +172,7 @@ double hessianError(MatrixViewF64 weights, MatrixViewF64 quantized, MatrixViewF6
   if (!weights.rows() || !weights.columns())
     return 0;
   RowMajor difference = map(weights) - map(quantized);
-  return (difference * map(hessian)).cwiseProduct(difference).sum();
+  return multiply(difference, map(hessian)).cwiseProduct(difference).sum();
 }
 
 std::vector<double> correctTargets(MatrixViewF64 weights, MatrixViewF64 hessian, MatrixViewF64 cross,
@@ -187,12 +187,12 @@ std::vector<double> correctTargets(MatrixViewF64 weights, MatrixViewF64 hessian,
   if (!usable || !isFinite(cross))
     return targets;
   // (W·(C − H))·H_d⁻¹ = ((...)·Uᵀ)·U in the order of the sweep.
-  RowMajor change = map(weights) * (map(cross) - map(hessian)), permuted(rows, columns);
+  RowMajor change = multiply(map(weights), map(cross) - map(hessian)), permuted(rows, columns);
   for (int64_t position = 0; position < columns; ++position)
     permuted.col(position) = factor.dead[factor.order[position]] ? Eigen::VectorXd::Zero(rows).eval()
                                                                  : change.col(factor.order[position]).eval();
   ConstMap upper = map(factor.upperView());
-  permuted = (permuted * upper.transpose()).eval() * upper;
+  permuted = multiply(multiply(permuted, upper.transpose()), upper);
   for (int64_t position = 0; position < columns; ++position)
     result.col(factor.order[position]) += permuted.col(position);
   return targets;
