@@ -39,6 +39,7 @@ public:
     OwningOpRef<ModuleOp> module(graph.clone());
     LibraryOptions library;
     library.optLevel = optLevel;
+    library.cache = &cache;
     if (llvm::Error error = compileToLibrary(*module, path, library))
       return std::move(error);
     CompiledModel::Options options;
@@ -51,6 +52,7 @@ public:
 
 private:
   unsigned threads, optLevel;
+  ObjectCache cache;
 };
 
 } // namespace
@@ -77,6 +79,7 @@ llvm::Error mlir::quanta::compileToLibrary(ModuleOp module, StringRef path, cons
   emission.name = "graph";
   emission.cpus = options.cpus;
   emission.optLevel = options.optLevel;
+  emission.cache = options.cache;
   return emitModel(module, emission).takeError();
 }
 

@@ -8,6 +8,8 @@
 
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/Error.h"
+#include <array>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -25,6 +27,9 @@ enum class WeightsPlacement {
   File   ///< OUTPUT.weights, which the program names in quanta_options::weights_file
 };
 
+/// Object code by the SHA-256 of what it was made of. Layers of a network repeat, and their code does not depend on weights.
+using ObjectCache = std::map<std::array<uint8_t, 32>, std::string>;
+
 struct EmissionOptions {
   std::string output;
   EmitKind kind = EmitKind::Object;
@@ -36,6 +41,8 @@ struct EmissionOptions {
   std::vector<std::string> cpus;
   unsigned optLevel = 3;
   WeightsPlacement weights = WeightsPlacement::Auto;
+  /// Of code that was made with the same options; null: none.
+  ObjectCache *cache = nullptr;
 };
 
 struct EmissionResult {

@@ -3,6 +3,7 @@
 #define QUANTA_PIPELINES_GRAPHRUNNER_H
 
 #include "quanta/Calibrate/GraphRunner.h"
+#include "quanta/Codegen/Emission.h"
 #include "quanta/Pipelines/Phases.h"
 #include <functional>
 
@@ -13,6 +14,7 @@ struct LibraryOptions {
   unsigned optLevel = 3;
   /// The passes of the phase `lower`.
   std::function<void(OpPassManager &, const ::quanta::TargetLevel &)> lower = buildLowerPhase;
+  ObjectCache *cache = nullptr; ///< see EmissionOptions
 };
 
 /// Lowers a module between the phases prepare and lower, which it changes, and writes it as a shared library.

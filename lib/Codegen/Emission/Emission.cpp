@@ -11,6 +11,7 @@
 #include "mlir/Target/LLVMIR/LLVMTranslationInterface.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Bitcode/BitcodeReader.h"
+#include "llvm/Bitcode/BitcodeWriter.h"
 #include "llvm/IR/IRBuilder.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Verifier.h"
@@ -20,6 +21,7 @@
 #include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
+#include "llvm/Support/SHA256.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/Support/xxhash.h"
@@ -310,7 +312,10 @@ static llvm::Error checkSameWeights(ArrayRef<ModuleOp> modules) {
   return llvm::Error::success();
 }
 
-static llvm::Error writeCode(llvm::Module &module, llvm::TargetMachine &machine, EmitKind kind, StringRef path) {
+static llvm::Error writeCode(llvm::Module &module, llvm::TargetMachine &machine, const EmissionOptions &options,
+                             StringRef path) {
+  optimize(module, machine, options.optLevel);
+  EmitKind kind = options.kind;
   std::error_code ec;
   llvm::raw_fd_ostream os(path, ec);
   if (ec)
@@ -330,6 +335,28 @@ static llvm::Error writeCode(llvm::Module &module, llvm::TargetMachine &machine,
   ec = os.error();
   os.clear_error();
   return userError("cannot write '" + path + "': " + ec.message());
+}
+
+/// Looks for the object of this code in the cache, and puts it there.
+static llvm::Error writeCachedObject(llvm::Module &module, llvm::TargetMachine &machine, const EmissionOptions &options,
+                                     StringRef path) {
+  llvm::SmallVector<char> bitcode;
+  llvm::raw_svector_ostream stream(bitcode);
+  llvm::WriteBitcodeToFile(module, stream);
+  std::string &object = (*options.cache)[llvm::SHA256::hash(llvm::arrayRefFromStringRef(stream.str()))];
+  if (object.empty()) {
+    if (llvm::Error error = writeCode(module, machine, options, path))
+      return error;
+    auto written = llvm::MemoryBuffer::getFile(path);
+    if (!written)
+      return userError("cannot read '" + path + "': " + written.getError().message());
+    object = (*written)->getBuffer().str();
+    return llvm::Error::success();
+  }
+  return llvm::writeToOutput(path, [&](llvm::raw_ostream &os) {
+    os << object;
+    return llvm::Error::success();
+  });
 }
 
 //===- Files --------------------------------------------------------------------------------------------------------------===//
@@ -544,9 +571,9 @@ llvm::Expected<EmissionResult> mlir::quanta::emitModel(ArrayRef<ModuleOp> module
   llvm::raw_string_ostream problemsStream(problems);
   if (llvm::verifyModule(*code, &problemsStream))
     return userError("internal error: the generated code is invalid: " + StringRef(problems).rtrim());
-  optimize(*code, *machine, options.optLevel);
   std::string object = isLinked ? (*work)->file("code.o") : product;
-  if (llvm::Error error = writeCode(*code, *machine, options.kind, object))
+  if (llvm::Error error = isLinked && options.cache ? writeCachedObject(*code, *machine, options, object)
+                                                    : writeCode(*code, *machine, options, object))
     return error;
   code.reset();
   if (!isLinked)
