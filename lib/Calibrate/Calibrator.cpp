@@ -32,8 +32,7 @@ static constexpr StringLiteral kSelected = "quanta.selected", kStatistics = "qua
 
 //===- Fingerprint --------------------------------------------------------------------------------------------------------===//
 
-/// Of the graph and all that its constants hold.
-static std::string fingerprintModule(ModuleOp module) {
+std::string mlir::quanta::fingerprintModule(ModuleOp module) {
   std::string text;
   llvm::raw_string_ostream os(text);
   module->print(os, OpPrintingFlags().elideLargeResourceString(0).elideLargeElementsAttrs(16).useLocalScope());

@@ -32,6 +32,9 @@ static std::string selectLayers(const RecipeValues &values) {
   return "quanta-select-layers{head=" + values.lookup("head") + selectNames(values) + "}";
 }
 
+/// Parses uses of recipes; their options are complete.
+static llvm::Expected<std::vector<RecipeUse>> parseUses(StringRef text);
+
 /// What follows the quantization of weights; begins with a comma.
 static std::string quantizeActivations(const RecipeValues &values) {
   std::string act = values.lookup("act");
@@ -59,38 +62,47 @@ std::string mlir::quanta::buildCalibration(const RecipeValues &values, StringRef
   return text + "pipeline=" + quote(pipeline) + "}";
 }
 
+//===- What encodes selected layers ---------------------------------------------------------------------------------------===//
+
 static std::string buildRoundToNearest(const RecipeValues &values) {
-  return selectLayers(values) + ",quanta-quantize-weights{method=" + (values.lookup("range") == "true" ? "rtn-range" : "rtn") +
+  return "quanta-quantize-weights{method=" + std::string(values.lookup("range") == "true" ? "rtn-range" : "rtn") +
          uniformOptions(values, "point") + "}";
 }
 
-/// A recipe whose passes run with the statistics of each stage.
-static std::string calibrate(const RecipeValues &values, const std::string &pipeline) {
-  return selectLayers(values) + "," + buildCalibration(values, pipeline);
-}
-
 static std::string buildGptq(const RecipeValues &values) {
-  return calibrate(values, "quanta-quantize-weights{method=gptq" + uniformOptions(values, "offset") + "}");
+  return "quanta-quantize-weights{method=gptq" + uniformOptions(values, "offset") + "}";
 }
 
 static std::string buildTernary(const RecipeValues &values) {
-  return calibrate(values, "quanta-quantize-weights{method=gptq bits=2 levels=3" + groupColumns(values) + " zero=offset}");
+  return "quanta-quantize-weights{method=gptq bits=2 levels=3" + groupColumns(values) + " zero=offset}";
 }
 
-static std::string buildBinary(const RecipeValues &values) {
-  return calibrate(values, "quanta-binarize{" + groupColumns(values).substr(1) + "}");
-}
+static std::string buildBinary(const RecipeValues &values) { return "quanta-binarize{" + groupColumns(values).substr(1) + "}"; }
 
 static std::string buildPartlyBinary(const RecipeValues &values) {
   std::string salient = values.lookup("salient");
   std::string form = salient == "0" ? "form=tiles tile=" + values.lookup("tile") + " kept=" + values.lookup("kept")
                                     : "form=elements salient=" + salient;
-  return calibrate(values, "quanta-saliency-mask{" + form + "},quanta-binarize{high-bits=" + values.lookup("high-bits") + "}");
+  return "quanta-saliency-mask{" + form + "},quanta-binarize{high-bits=" + values.lookup("high-bits") + "}";
 }
 
 static std::string buildStructured(const RecipeValues &values) {
-  return calibrate(values, "quanta-saliency-mask{form=columns salient=" + values.lookup("salient") +
-                               "},quanta-binarize{high-bits=" + values.lookup("high-bits") + "}");
+  return "quanta-saliency-mask{form=columns salient=" + values.lookup("salient") +
+         "},quanta-binarize{high-bits=" + values.lookup("high-bits") + "}";
+}
+
+std::string RecipeUse::getPipeline() const {
+  std::string text = recipe->build(values);
+  if (recipe->encodes)
+    text = selectLayers(values) + "," + (recipe->calibrated ? buildCalibration(values, text) : text);
+  return text + quantizeActivations(values);
+}
+
+//===- What does more -----------------------------------------------------------------------------------------------------===//
+
+/// A recipe whose passes run with the statistics of each stage.
+static std::string calibrate(const RecipeValues &values, const std::string &pipeline) {
+  return selectLayers(values) + "," + buildCalibration(values, pipeline);
 }
 
 static std::string buildSvd(const RecipeValues &values) {
@@ -105,26 +117,24 @@ static std::string buildWhitenedSvd(const RecipeValues &values) {
   return calibrate(values, "quanta-low-rank{method=whitened ratio=" + values.lookup("ratio") + "}");
 }
 
-/// Every layer is measured with the float model's inputs; the chosen solvers see those of the layers encoded before.
+/// Every layer is measured with the float model's inputs; the chosen solvers see those of the layers encoded before. What is
+/// measured does not depend on the budget, so runs with other budgets can take it from --store.
 static std::string buildAuto(const RecipeValues &values) {
-  std::vector<std::string> solvers;
-  std::string widths = values.lookup("bits");
-  for (StringRef bits : llvm::split(widths, ',')) {
-    RecipeValues candidate = values;
-    candidate["bits"] = bits.str();
-    solvers.push_back("quanta-quantize-weights{method=gptq" + uniformOptions(candidate, "offset") + "}");
-  }
+  std::vector<RecipeUse> candidates = llvm::cantFail(parseUses(values.lookup("candidates"))); // checked before
   RecipeValues floatInputs = values;
   floatInputs["sequential"] = "false";
-  std::string allocate = "quanta-allocate{bpw=" + values.lookup("bpw") + " loss=" + (values.lookup("kl") == "true" ? "kl" : "probe") +
+  floatInputs["--calib-samples"] =
+      std::to_string(std::min(std::stoll(values.lookup("--calib-samples")), std::stoll(values.lookup("calib-samples"))));
+  std::string solvers =
+      llvm::join(llvm::map_range(candidates, [](const RecipeUse &use) { return use.recipe->build(use.values); }), ";");
+  std::string allocate = "quanta-allocate{bpw=" + values.lookup("bpw") + " loss=" + values.lookup("loss") +
                          " samples=" + values.lookup("samples");
   for (auto [option, key] : {std::pair<StringRef, StringRef>{"data", "--calib"}, {"window", "--window"}, {"seed", "--seed"},
-                             {"threads", "--threads"}})
+                             {"store", "--store"}, {"resume", "--resume"}, {"threads", "--threads"}})
     if (std::string value = values.lookup(key); !value.empty())
       allocate += (" " + option + "=" + quote(value)).str();
-  return selectLayers(values) + "," +
-         buildCalibration(floatInputs, "quanta-measure-candidates{solvers='" + llvm::join(solvers, ";") + "'}") + "," + allocate +
-         "}," + buildCalibration(values, "quanta-solve-allocated");
+  return selectLayers(values) + "," + buildCalibration(floatInputs, "quanta-measure-candidates{solvers='" + solvers + "'}") + "," +
+         allocate + "}," + buildCalibration(values, "quanta-solve-allocated");
 }
 
 static std::string buildCache(const RecipeValues &values) {
@@ -160,6 +170,9 @@ static std::string buildReorder(const RecipeValues &values) {
 }
 
 using Options = std::vector<RecipeOption>;
+
+/// From 1.06 to 4.07 bits: what leaves least error at about its bits, not much of it at each place.
+static constexpr llvm::StringLiteral kCandidates = "ternary,gptq{bits=2},gptq{bits=2 group=64},gptq{bits=3},gptq{bits=4}";
 
 /// A recipe's own options, then those that say which layers.
 static Options withSelection(Options options) {
@@ -197,29 +210,27 @@ static RecipeOption highBits(StringRef initial) {
 
 static const RecipeOption factorRatio = {"ratio", RecipeOption::Number, "0.9", "share of the weights that the factors have", 0, 1};
 
-std::string RecipeUse::getPipeline() const { return recipe->build(values) + quantizeActivations(values); }
-
 llvm::ArrayRef<Recipe> mlir::quanta::getRecipes() {
   static const std::vector<Recipe> recipes = {
       {"rtn", Phase::Quantize, "round each weight to the nearest level", withSelection(withRange(uniform("4", "128", "false"))),
-       buildRoundToNearest},
+       buildRoundToNearest, false, true},
       {"int8", Phase::Quantize, "8-bit weights with a scale for each row", withSelection(uniform("8", "row", "true")),
-       buildRoundToNearest},
+       buildRoundToNearest, false, true},
       {"gptq", Phase::Quantize, "the least error of each layer's output on data",
        withCalibration({{"bits", RecipeOption::Integer, "4", "bits of a code", 1, 8},
                         rowGroup,
                         {"sym", RecipeOption::Flag, "false", "zero is the middle code; no offsets"}}),
-       buildGptq, true},
-      {"ternary", Phase::Quantize, "three values for each row, by the same means", withCalibration({rowGroup}), buildTernary, true},
-      {"binary", Phase::Quantize, "two values for each row, by the same means", withCalibration({rowGroup}), buildBinary, true},
+       buildGptq, true, true},
+      {"ternary", Phase::Quantize, "three values for each row, by the same means", withCalibration({rowGroup}), buildTernary, true, true},
+      {"binary", Phase::Quantize, "two values for each row, by the same means", withCalibration({rowGroup}), buildBinary, true, true},
       {"pb-llm", Phase::Quantize, "two values for each row, and more bits for salient weights",
        withCalibration({{"salient", RecipeOption::Share, "0", "share of salient weights; 0: `kept` of each `tile`"},
                         {"tile", RecipeOption::Integer, "32", "columns of which so many weights are salient", 1, 1024},
                         {"kept", RecipeOption::Integer, "3", "salient weights of a tile", 0, 1024},
                         highBits("8")}),
-       buildPartlyBinary, true},
+       buildPartlyBinary, true, true},
       {"structured", Phase::Quantize, "two values for each row, and more bits for salient columns",
-       withCalibration({{"salient", RecipeOption::Share, "0.16", "share of salient columns"}, highBits("4")}), buildStructured, true},
+       withCalibration({{"salient", RecipeOption::Share, "0.16", "share of salient columns"}, highBits("4")}), buildStructured, true, true},
       {"svd", Phase::Quantize, "products of two thin matrices for weights",
        withSelection({factorRatio}), buildSvd},
       {"asvd", Phase::Quantize, "the same, nearest where inputs are large",
@@ -227,13 +238,14 @@ llvm::ArrayRef<Recipe> mlir::quanta::getRecipes() {
        true},
       {"whitened-svd", Phase::Quantize, "the same, with the least error of the layers' outputs", withCalibration({factorRatio}),
        buildWhitenedSvd, true},
-      {"auto", Phase::Quantize, "gptq with bits for each layer within a budget, by what layers do to the output",
+      {"auto", Phase::Quantize, "a recipe for each layer, within a budget, by what layers do to the output",
        withCalibration({{"bpw", RecipeOption::Number, "2.5", "stored bits for each weight, at most", 0, 16},
-                        {"bits", RecipeOption::Integers, "2,3,4", "bits of the codes to choose from", 1, 8},
-                        rowGroup,
-                        {"sym", RecipeOption::Flag, "false", "zero is the middle code; no offsets"},
-                        {"kl", RecipeOption::Flag, "false", "run the model for each candidate, not only for one of each layer"},
-                        {"samples", RecipeOption::Integer, "16", "samples to measure the output on", 1, 1000000}}),
+                        {"candidates", RecipeOption::Recipes, kCandidates, "the recipes to choose from"},
+                        {"loss", RecipeOption::Loss, "probe",
+                         "what adds up over layers: proxy, the relative error of a layer's output; probe, that times what a probe "
+                         "of the layer does to the model's output; kl, what each candidate does to it"},
+                        {"samples", RecipeOption::Integer, "16", "samples to measure the output on", 1, 1000000},
+                        {"calib-samples", RecipeOption::Integer, "128", "samples to solve the candidates on", 1, 1000000}}),
        buildAuto, true},
       {"kv", Phase::Quantize, "keep past keys and values in the model, in place",
        {{"capacity", RecipeOption::Integer, "2048", "positions for which there is room", 1, 1 << 30},
@@ -269,6 +281,23 @@ std::string mlir::quanta::describeRecipes() {
 
 //===- Values -------------------------------------------------------------------------------------------------------------===//
 
+/// Which layers and how their statistics are taken: not for one candidate to say.
+static bool saysWhichLayers(StringRef option) {
+  return llvm::is_contained({"head", "only", "keep", "act", "sequential"}, option);
+}
+
+static llvm::Error checkCandidate(const RecipeUse &use) {
+  const Recipe &recipe = *use.recipe;
+  if (!recipe.encodes)
+    return userError("recipe '" + recipe.name + "' cannot be a candidate; these can: " +
+                     llvm::join(llvm::map_range(llvm::make_filter_range(getRecipes(), [](const Recipe &r) { return r.encodes; }),
+                                                [](const Recipe &r) { return r.name; }), ", "));
+  for (const RecipeOption &option : recipe.options)
+    if (saysWhichLayers(option.name) && use.values.lookup(option.name) != option.initial)
+      return userError("candidate '" + recipe.name + "': give option '" + option.name + "' to the recipe that chooses");
+  return llvm::Error::success();
+}
+
 static llvm::Expected<std::string> checkValue(const RecipeOption &option, StringRef value, StringRef where) {
   auto wrong = [&](const Twine &expected) {
     return userError("recipe '" + where + "': option '" + option.name + "' must be " + expected + ", got '" + value + "'");
@@ -279,11 +308,19 @@ static llvm::Expected<std::string> checkValue(const RecipeOption &option, String
     if (value.getAsInteger(10, number) || number < option.minimum || number > option.maximum)
       return wrong("a number from " + Twine(option.minimum) + " to " + Twine(option.maximum));
     return std::to_string(number);
-  case RecipeOption::Integers:
-    for (StringRef part : llvm::split(value, ','))
-      if (part.getAsInteger(10, number) || number < option.minimum || number > option.maximum)
-        return wrong("numbers from " + Twine(option.minimum) + " to " + Twine(option.maximum) + ", separated by commas");
+  case RecipeOption::Recipes: {
+    auto uses = parseUses(value);
+    if (!uses)
+      return uses.takeError();
+    for (const RecipeUse &use : *uses)
+      if (llvm::Error error = checkCandidate(use))
+        return std::move(error);
     return value.str();
+  }
+  case RecipeOption::Loss:
+    if (llvm::is_contained({"proxy", "probe", "kl"}, value))
+      return value.str();
+    return wrong("'proxy', 'probe' or 'kl'");
   case RecipeOption::Number: {
     double fraction;
     if (value.getAsDouble(fraction) || !(fraction > option.minimum && fraction <= option.maximum))
@@ -422,6 +459,8 @@ private:
 };
 } // namespace
 
+static llvm::Expected<std::vector<RecipeUse>> parseUses(StringRef text) { return RecipeParser(text).parse(); }
+
 llvm::Expected<std::vector<RecipeUse>> mlir::quanta::parseRecipes(StringRef text, StringRef keep,
                                                                          const RecipeValues &calibration) {
   if (text.trim().empty())
@@ -429,7 +468,7 @@ llvm::Expected<std::vector<RecipeUse>> mlir::quanta::parseRecipes(StringRef text
   std::string error;
   if (!keep.empty() && !llvm::Regex(keep).isValid(error))
     return userError("--keep '" + keep + "' is not a regular expression: " + error);
-  auto uses = RecipeParser(text).parse();
+  auto uses = parseUses(text);
   if (!uses)
     return uses;
   for (RecipeUse &use : *uses) {

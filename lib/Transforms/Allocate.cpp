@@ -1,6 +1,8 @@
 //===- Allocate.cpp - Candidates are chosen within a budget ---------------------------------------------------------------===//
 #include "quanta/Allocate/Allocation.h"
+#include "LossStore.h"
 #include "SwitchedModel.h"
+#include "quanta/Calibrate/Calibrator.h"
 #include "quanta/Transforms/Passes.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -96,7 +98,22 @@ private:
     auto model = SwitchedModel::create(getOperation(), data, sampling, threads);
     if (!model)
       return getOperation().emitError() << toString(model.takeError());
-    for (auto [op, unit] : llvm::zip_equal(layers, problem.units)) {
+    auto fingerprint = model->getDataFingerprint();
+    if (!fingerprint)
+      return getOperation().emitError() << toString(fingerprint.takeError());
+    auto known = LossStore::open(store, fingerprintCandidates(*fingerprint), resume);
+    if (!known)
+      return getOperation().emitError() << toString(known.takeError());
+    auto measure = [&](size_t layer, size_t candidate) -> llvm::Expected<double> {
+      if (std::optional<double> loss = known->find(layer, candidate))
+        return *loss;
+      auto loss = model->measure(layers[layer], getCandidate(layers[layer], candidate));
+      if (loss)
+        if (llvm::Error error = known->add(layer, candidate, *loss))
+          return std::move(error);
+      return loss;
+    };
+    for (auto [number, op, unit] : llvm::enumerate(layers, problem.units)) {
       size_t cheapest = 0;
       for (size_t i = 1; i < unit.size(); ++i)
         if (unit[i].costs[0] < unit[cheapest].costs[0])
@@ -105,7 +122,7 @@ private:
       for (size_t i = 0; i < unit.size(); ++i) {
         if (i != cheapest && loss == "probe")
           continue;
-        auto measured = model->measure(op, getCandidate(op, i));
+        auto measured = measure(number, i);
         if (!measured)
           return op->emitOpError() << toString(measured.takeError());
         unit[i].error = *measured;
@@ -120,6 +137,23 @@ private:
                        << ", relative error of the output " << print(probed);
     }
     return success();
+  }
+
+  /// Of the model, its candidates and the data. Names of the candidates' arrays do not count, they depend on who made them.
+  uint64_t fingerprintCandidates(uint64_t dataFingerprint) {
+    std::string text;
+    llvm::raw_string_ostream os(text);
+    SmallVector<ArrayAttr> candidates;
+    for (Operation *op : layers) {
+      candidates.push_back(getCandidates(op));
+      for (auto candidate : candidates.back().getAsRange<DictionaryAttr>())
+        os << candidate.get("solver") << candidate.get("type") << candidate.get("bits") << candidate.get("error");
+      op->removeAttr("quanta.candidates");
+    }
+    std::string model = fingerprintModule(getOperation());
+    for (auto [op, value] : llvm::zip_equal(layers, candidates))
+      op->setAttr("quanta.candidates", value);
+    return ::quanta::fingerprintOf({"losses", model, text, std::to_string(dataFingerprint)});
   }
 
   void annotate(const AllocationProblem &problem, const Allocation &allocation) {

@@ -44,18 +44,20 @@ llvm::Expected<SwitchedModel> SwitchedModel::create(ModuleOp module, StringRef p
   if (!opened)
     return opened.takeError();
   model.data = std::make_unique<::quanta::CalibrationData>(std::move(*opened));
+  return model;
+}
+
+llvm::Error SwitchedModel::runReference() {
   auto keep = [&](size_t, const Array &output) -> llvm::Error {
     if (output.getType() != ::quanta::DType::F32 || output.getRank() < 1 || output.getElementCount() == 0)
-      return userError("the model's first output '" + model.output + "' is no array of f32, but " + output.describe() +
+      return userError("the model's first output '" + this->output + "' is no array of f32, but " + output.describe() +
                        "; allocate with loss=proxy");
     if (!llvm::all_of(output.as<float>(), [](float value) { return std::isfinite(value); }))
-      return userError("the model's first output '" + model.output + "' is not finite on the data");
-    model.references.push_back(output);
+      return userError("the model's first output '" + this->output + "' is not finite on the data");
+    references.push_back(output);
     return llvm::Error::success();
   };
-  if (llvm::Error error = model.forEachOutput(module, keep))
-    return std::move(error);
-  return model;
+  return forEachOutput(module, keep);
 }
 
 llvm::Error SwitchedModel::forEachOutput(ModuleOp graph, llvm::function_ref<llvm::Error(size_t, const Array &)> visit) {
@@ -78,6 +80,9 @@ llvm::Error SwitchedModel::forEachOutput(ModuleOp graph, llvm::function_ref<llvm
 }
 
 llvm::Expected<double> SwitchedModel::measure(Operation *layer, DictionaryAttr candidate) {
+  if (references.empty())
+    if (llvm::Error error = runReference())
+      return std::move(error);
   IRMapping mapping;
   OwningOpRef<ModuleOp> clone(cast<ModuleOp>(module->clone(mapping)));
   Operation *switched = mapping.lookup(layer);

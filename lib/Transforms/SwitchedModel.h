@@ -12,15 +12,20 @@ namespace mlir::quanta {
 /// The float model's first outputs on some data, kept to compare with: 4 bytes for each of their elements.
 class SwitchedModel {
 public:
-  /// Runs the module on the data. Errors: no data, data that does not fit, an output that is not finite f32.
+  /// Errors: data that is missing or does not fit.
   static llvm::Expected<SwitchedModel> create(ModuleOp module, StringRef data, const ::quanta::CalibrationOptions &sampling,
                                               unsigned threads);
 
   /// Mean Σ p·log(p/q) with p, q the softmax along the last dimension of the model's first output, p without and q with this
-  /// candidate (see quanta-measure-candidates) as the weight of this one layer. Compiles and runs the model.
+  /// candidate (see quanta-measure-candidates) as the weight of this one layer. Compiles and runs the model, the first time also
+  /// as it is. Errors: an output that is not finite f32.
   llvm::Expected<double> measure(Operation *layer, DictionaryAttr candidate);
 
+  /// Of the data and how it is sampled.
+  llvm::Expected<uint64_t> getDataFingerprint() const { return data->getFingerprint(); }
+
 private:
+  llvm::Error runReference();
   llvm::Error forEachOutput(ModuleOp graph, llvm::function_ref<llvm::Error(size_t, const ::quanta::Array &)> visit);
 
   ModuleOp module;

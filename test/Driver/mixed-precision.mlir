@@ -1,16 +1,34 @@
 // Bits for each layer within a budget: measured, chosen, solved. The model's first output, which is what counts, comes from the
 // first layer.
-// RUN: quantc %s -o - --emit=quant-ir --recipe 'auto{bpw=11 bits=2,4,8 samples=20 head}' --calib %S/../Transforms/Inputs/calibrate.npz \
+// RUN: quantc %s -o - --emit=quant-ir --recipe 'auto{bpw=11 candidates=gptq{bits=2},gptq{bits=4},gptq{bits=8} samples=20 head}' --calib %S/../Transforms/Inputs/calibrate.npz \
 // RUN:   --report %t.json 2>/dev/null | FileCheck %s
 // RUN: FileCheck %s --check-prefix=REPORT < %t.json
-// RUN: quantc %s -o - --emit=quant-ir --recipe 'auto{bpw=11 bits=2,4,8 samples=20 head kl}' --calib %S/../Transforms/Inputs/calibrate.npz 2>/dev/null \
+// RUN: quantc %s -o - --emit=quant-ir --recipe 'auto{bpw=11 candidates=gptq{bits=2},gptq{bits=4},gptq{bits=8} samples=20 head loss=kl}' --calib %S/../Transforms/Inputs/calibrate.npz 2>/dev/null \
 // RUN:   | FileCheck %s
-// RUN: quantc %s -o %t.html.mlir --recipe 'auto{bpw=11 bits=2,4,8 samples=20 head}' --calib %S/../Transforms/Inputs/calibrate.npz --report %t.html 2>/dev/null
+// RUN: quantc %s -o %t.html.mlir --recipe 'auto{bpw=11 candidates=gptq{bits=2},gptq{bits=4},gptq{bits=8} samples=20 head}' --calib %S/../Transforms/Inputs/calibrate.npz --report %t.html 2>/dev/null
 // RUN: FileCheck %s --check-prefix=HTML < %t.html
-// RUN: not quantc %s -o %t.o --recipe 'auto{bpw=3 bits=2,4 samples=20 head}' --calib %S/../Transforms/Inputs/calibrate.npz 2>&1 | FileCheck %s --check-prefix=SMALL
+// RUN: not quantc %s -o %t.o --recipe 'auto{bpw=3 candidates=gptq{bits=2},gptq{bits=4} samples=20 head}' --calib %S/../Transforms/Inputs/calibrate.npz 2>&1 | FileCheck %s --check-prefix=SMALL
 // RUN: not quantc %s -o %t.o --recipe auto 2>&1 | FileCheck %s --check-prefix=DATA
 // RUN: not quantc %s -o %t.o --recipe 'auto{bpw=none}' 2>&1 | FileCheck %s --check-prefix=NUMBER
-// RUN: not quantc %s -o %t.o --recipe 'auto{bits=2,nine}' 2>&1 | FileCheck %s --check-prefix=NUMBERS
+// RUN: not quantc %s -o %t.o --recipe 'auto{candidates=gptq{bits=nine}}' 2>&1 | FileCheck %s --check-prefix=NUMBERS
+
+// RUN: not quantc %s -o %t.o --recipe 'auto{candidates=whitened-svd}' 2>&1 | FileCheck %s --check-prefix=KIND
+// RUN: not quantc %s -o %t.o --recipe 'auto{candidates=gptq{bits=3 head}}' 2>&1 | FileCheck %s --check-prefix=WHICH
+// Losses and candidates are measured once for all budgets.
+// RUN: rm -rf %t.losses
+// RUN: quantc %s -o %t.3.mlir --emit=quant-ir --recipe 'auto{bpw=12 candidates=ternary,pb-llm{tile=6 kept=1},gptq{bits=8} samples=20 head}' \
+// RUN:   --calib %S/../Transforms/Inputs/calibrate.npz --store %t.losses 2>&1 | FileCheck %s --check-prefix=MEASURES
+// RUN: quantc %s -o %t.4.mlir --emit=quant-ir --recipe 'auto{bpw=16 candidates=ternary,pb-llm{tile=6 kept=1},gptq{bits=8} samples=20 head}' \
+// RUN:   --calib %S/../Transforms/Inputs/calibrate.npz --store %t.losses --resume 2>&1 | FileCheck %s --check-prefix=KNOWN
+// RUN: FileCheck %s --check-prefix=EIGHT < %t.4.mlir
+// RUN: cat %t.losses/*/losses.txt | FileCheck %s --check-prefix=LOSSES
+// MEASURES-NOT: solved before
+// KNOWN: calibrate: 2 of 2 stages were solved before
+// KNOWN-NOT: solved before
+// EIGHT: quanta.linear {{.*}}#u8row>
+// EIGHT: quanta.linear {{.*}}#trow>
+// LOSSES: {{^}}0 {{[01]}} {{[0-9.e-]+$}}
+// LOSSES-NEXT: {{^}}1 {{[01]}} {{[0-9.e-]+$}}
 
 // Factors of the same layers.
 // RUN: quantc %s -o - --emit=quant-ir --recipe 'svd{ratio=0.5 head}' 2>/dev/null | FileCheck %s --check-prefix=SVD
@@ -38,7 +56,9 @@
 // SMALL: error: {{.*}}a budget of 198 bits (3 a weight) is too small: the smallest candidates take 484 (7.333); offer smaller candidates or raise it
 // DATA: recipe 'auto' looks at data: give --calib=FILE
 // NUMBER: option 'bpw' must be a number above 0, at most 16, got 'none'
-// NUMBERS: option 'bits' must be numbers from 1 to 8, separated by commas, got '2,nine'
+// NUMBERS: recipe 'gptq': option 'bits' must be a number from 1 to 8, got 'nine'
+// KIND: recipe 'whitened-svd' cannot be a candidate; these can: rtn, int8, gptq, ternary, binary, pb-llm, structured
+// WHICH: candidate 'gptq': give option 'head' to the recipe that chooses
 
 // SVD: quanta.linear %{{.*}} : (tensor<?x6xf32>, tensor<1x6xf32>) -> tensor<?x1xf32>
 // SVD: quanta.linear %{{.*}} : (tensor<?x1xf32>, tensor<6x1xf32>) -> tensor<?x6xf32>

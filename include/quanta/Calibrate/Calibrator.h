@@ -26,6 +26,9 @@ struct CalibratorOptions {
 llvm::Expected<LogicalResult> calibrate(ModuleOp module, const CalibratorOptions &options, GraphRunner &runner,
                                         llvm::function_ref<LogicalResult()> solve, llvm::raw_ostream &log);
 
+/// Text that stands for the graph and all that its constants hold.
+std::string fingerprintModule(ModuleOp module);
+
 /// Prints what calibrate() would do: layers, memory, disk, and time without the solvers', measured on one batch of the float model.
 llvm::Error predict(ModuleOp module, const CalibratorOptions &options, GraphRunner &runner, llvm::raw_ostream &os);
 

@@ -16,12 +16,12 @@
 namespace mlir::quanta {
 
 struct RecipeOption {
-  enum Kind { Integer, Integers, Number, Share, Group, RowGroup, Flag, Pattern, Activation }; ///< Integers: separated by commas
+  enum Kind { Integer, Number, Share, Group, RowGroup, Flag, Pattern, Activation, Loss, Recipes }; ///< Recipes: candidates
   llvm::StringRef name;
   Kind kind;
   llvm::StringRef initial;
   llvm::StringRef summary;
-  int64_t minimum = 0, maximum = 0; ///< of Integer, Integers and Number
+  int64_t minimum = 0, maximum = 0; ///< of Integer and Number
 };
 
 /// Values of a recipe's options by name, and those of the command line that a calibrated recipe hands on (buildCalibration):
@@ -36,6 +36,9 @@ struct Recipe {
   /// Textual pass pipeline for complete, checked values.
   std::string (*build)(const RecipeValues &values);
   bool calibrated = false; ///< needs --calib
+  /// `build` gives only what encodes the selected layers, each for itself; RecipeUse::getPipeline() selects them and, if the recipe
+  /// is calibrated, puts it into a calibration. Such recipes can be candidates of others.
+  bool encodes = false;
 };
 
 /// `quanta-calibrate` with the data options of the command line, the recipe's option `sequential` if it has one, and `pipeline`

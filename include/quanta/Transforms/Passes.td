@@ -695,7 +695,8 @@ def Allocate : Pass<"quanta-allocate", "::mlir::ModuleOp"> {
     | `kl` | the divergence that it causes | one run a candidate |
 
     The divergence is Σ p·log(p/q) of the softmax of the model's first output, mean over rows and samples of `data`, with this one
-    layer switched. Losses are taken to add up over layers.
+    layer switched. Losses are taken to add up over layers. With `store` they are kept in a folder named by all that they depend
+    on, and with `resume` taken from there: another budget costs no run.
 
     `dynamic` is exact (see lib/Allocate) up to 65536 states, `integer` by branch and bound, `greedy` follows the hull; the
     remark states loss, lower bound and gap.
@@ -721,6 +722,8 @@ def Allocate : Pass<"quanta-allocate", "::mlir::ModuleOp"> {
     Option<"window", "window", "int64_t", "256", "tokens of a sample of a stream">,
     Option<"seed", "seed", "uint64_t", "0", "of the windows' offsets">,
     Option<"batch", "batch", "int64_t", "8", "samples that run at once, if the model leaves it open">,
+    Option<"store", "store", "std::string", "", "folder for the measured losses; empty: they are not kept">,
+    Option<"resume", "resume", "bool", "false", "take over what was measured before">,
     Option<"threads", "threads", "unsigned", "0", "threads that run the model; 0 is one for each CPU">,
   ];
   let dependentDialects = ["::mlir::quanta::QuantaDialect"];

@@ -1,0 +1,28 @@
+//===- LossStore.h - Losses that were measured, on disk -------------------------------------------------------*- C++ -*-===//
+#ifndef QUANTA_LIB_TRANSFORMS_LOSSSTORE_H
+#define QUANTA_LIB_TRANSFORMS_LOSSSTORE_H
+
+#include "quanta/Calibrate/RunFolder.h"
+#include <map>
+#include <optional>
+
+namespace mlir::quanta {
+
+/// What candidates of layers do to the model's output, each by the numbers of layer and candidate. Every loss is written when it
+/// is known, so that a run that was cut off, or one with another budget, goes on with what there is.
+class LossStore {
+public:
+  /// In a folder of `store` as RunFolder has it; `store` empty: in memory only.
+  static llvm::Expected<LossStore> open(llvm::StringRef store, uint64_t fingerprint, bool resume);
+
+  std::optional<double> find(size_t layer, size_t candidate) const;
+  llvm::Error add(size_t layer, size_t candidate, double loss);
+
+private:
+  std::unique_ptr<::quanta::RunFolder> folder;
+  std::map<std::pair<size_t, size_t>, double> losses;
+};
+
+} // namespace mlir::quanta
+
+#endif // QUANTA_LIB_TRANSFORMS_LOSSSTORE_H
