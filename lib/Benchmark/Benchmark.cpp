@@ -51,17 +51,28 @@ public:
 
     // In turn, so that a slow second of the machine slows all of them.
     size_t count = options.threads.size();
-    std::vector<std::vector<double>> rowTimes(count), readTimes(count), peakTimes(count);
+    std::vector<std::vector<double>> rowTimes(count), peakTimes(count);
+    std::vector<std::vector<std::vector<double>>> readTimes(count, std::vector<std::vector<double>>(getReadWays().size()));
     for (unsigned repeat = 0; repeat <= options.repeats; ++repeat)
-      for (size_t i = 0; i < count; ++i)
-        for (auto [workload, times] : {std::pair(work->get(), &rowTimes), std::pair((*read).workload, &readTimes),
-                                       std::pair(*peak, &peakTimes)}) {
-          auto seconds = workload->run(i);
+      for (size_t i = 0; i < count; ++i) {
+        auto measure = [&](Workload &workload, std::vector<double> &times) -> llvm::Error {
+          auto seconds = workload.run(i);
           if (!seconds)
             return seconds.takeError();
           if (repeat) // the first run touches pages
-            (*times)[i].push_back(*seconds);
+            times.push_back(*seconds);
+          return llvm::Error::success();
+        };
+        if (llvm::Error error = measure(**work, rowTimes[i]))
+          return error;
+        for (auto [way, times] : llvm::enumerate(readTimes[i])) {
+          read->workload->setInputs(way);
+          if (llvm::Error error = measure(*read->workload, times))
+            return error;
         }
+        if (llvm::Error error = measure(**peak, peakTimes[i]))
+          return error;
+      }
     for (size_t i = 0; i < count; ++i) {
       BenchmarkResult result;
       result.row = &row;
@@ -72,8 +83,10 @@ public:
       result.bytes = *bytes;
       result.median = median(rowTimes[i]) / layers;
       result.best = *llvm::min_element(rowTimes[i]) / layers;
-      result.readBandwidth = (*read).bytes / median(readTimes[i]);
-      result.bestReadBandwidth = (*read).bytes / *llvm::min_element(readTimes[i]);
+      for (const std::vector<double> &times : readTimes[i]) {
+        result.readBandwidth = std::max(result.readBandwidth, read->bytes / median(times));
+        result.bestReadBandwidth = std::max(result.bestReadBandwidth, read->bytes / *llvm::min_element(times));
+      }
       result.peak = operations / median(peakTimes[i]);
       result.bestPeak = operations / *llvm::min_element(peakTimes[i]);
       result.peers = getPeers(row, result.threads);
@@ -109,13 +122,12 @@ private:
 
   /// Reads as much as the row does; from memory, as much as any cold row.
   llvm::Expected<Read> getRead(const BenchmarkRow &row, int64_t layers, int64_t bytes) {
-    constexpr int64_t kUnit = 16 * 8 * 64; // of buildRead
     if (row.cold) {
       bytes = std::min<int64_t>(16 << 20, options.coldBytes);
       layers = llvm::divideCeil(options.coldBytes, bytes);
     }
-    bytes = std::max(kUnit, bytes / kUnit * kUnit);
-    auto workload = getLimit(("read " + Twine(layers) + " " + Twine(bytes)).str(), [&] { return buildRead(context, layers, bytes); });
+    OwningOpRef<ModuleOp> module = buildRead(context, layers, bytes);
+    auto workload = getLimit(("read " + Twine(layers) + " " + Twine(bytes)).str(), [&] { return std::move(module); });
     if (!workload)
       return workload.takeError();
     return Read{*workload, layers * bytes};

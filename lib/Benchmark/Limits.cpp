@@ -4,31 +4,39 @@
 #include "quanta/Codegen/IntegerDot.h"
 #include "quanta/Dialect/IR/Quanta.h"
 #include "quanta/Lowering/Passes.h"
-#include "llvm/ADT/StringSwitch.h"
+#include <numeric>
 
 using namespace mlir;
 using namespace mlir::quanta;
 
 namespace {
 
-/// Eight streams of lines, each line added to a sum: as many reads under way as a core can have.
-void emitRead(KernelBuilder &b, Value data, Value out) {
-  auto shape = cast<MemRefType>(data.getType()).getShape();
-  b.parallel(b.index(shape[0]), [&](Value task) {
-    SmallVector<Value> sums(shape[1], b.tileOf(0));
-    sums = b.loop(b.index(0), b.index(shape[2]), 1, sums, [&](Value line, ValueRange carried) {
-      SmallVector<Value> next;
-      for (auto [s, sum] : llvm::enumerate(carried)) {
-        memref::PrefetchOp::create(b, data, ValueRange{task, b.index(s), b.add(line, 24), b.index(0)}, /*isWrite=*/false,
-                                   /*localityHint=*/3, /*isDataCache=*/true);
-        next.push_back(b.add(sum, b.loadTile(data, {task, b.index(s), line, b.index(0)})));
-      }
-      return next;
-    });
-    Value total = sums.front();
-    for (Value sum : ArrayRef(sums).drop_front())
-      total = b.add(total, sum);
-    b.storeTile(total, out, {task, b.index(0)});
+/// `streams` streams of lines, each line added to a sum, and asked for in the cache `ahead` lines before if that is not 0.
+Value emitRead(KernelBuilder &b, Value data, Value task, ReadWay way) {
+  int64_t lines = cast<MemRefType>(data.getType()).getDimSize(1) / way.streams;
+  SmallVector<Value> sums(way.streams, b.tileOf(0));
+  sums = b.loop(b.index(0), b.index(lines), 1, sums, [&](Value line, ValueRange carried) {
+    SmallVector<Value> next;
+    for (auto [s, sum] : llvm::enumerate(carried)) {
+      Value at = b.add(line, s * lines);
+      if (way.ahead)
+        b.prefetch(data, {task, b.add(at, way.ahead), b.index(0)});
+      next.push_back(b.add(sum, b.loadTile(data, {task, at, b.index(0)})));
+    }
+    return next;
+  });
+  return std::accumulate(sums.begin() + 1, sums.end(), sums.front(), [&](Value x, Value y) { return b.add(x, y); });
+}
+
+/// The way whose number is chosen[0], so that all of them read the same bytes.
+void emitReads(KernelBuilder &b, Value chosen, Value data, Value out) {
+  Value way = arith::FPToSIOp::create(b, b.getI32Type(), b.load(chosen, {b.index(0)}));
+  b.parallel(b.index(cast<MemRefType>(data.getType()).getDimSize(0)), [&](Value task) {
+    for (size_t i = 0; i < getReadWays().size(); ++i) {
+      Value number = arith::ConstantIntOp::create(b, b.getI32Type(), i);
+      b.ifThen(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, way, number),
+               [&] { b.storeTile(emitRead(b, data, task, getReadWays()[i]), out, {task, b.index(0)}); });
+    }
   });
 }
 
@@ -89,11 +97,11 @@ struct EmitLimits : PassWrapper<EmitLimits, OperationPass<ModuleOp>> {
     Block *body = function.addEntryBlock();
     KernelBuilder b{ImplicitLocOpBuilder::atBlockEnd(kernel.getLoc(), body)};
     b.setLevel(level);
-    Value data = body->getArgument(0), out = body->getArgument(1);
+    Value data = body->getArgument(kernel.getInputs().size()), out = body->getArguments().back();
     constexpr int64_t kSteps = 4096;
     auto addIntegers = [&](Value x, Value y) { return b.add(x, y); };
     if (kernel.getFamily() == "read") {
-      emitRead(b, data, out);
+      emitReads(b, body->getArgument(0), data, out);
     } else if (kernel.getFamily() == "peak-float") {
       emitPeak(b, data, out, b.tileOf(0.0f), kSteps, [&](Value sum, Value x, Value y) { return b.fma(x, y, sum); },
                [&](Value x, Value y) { return b.addf(x, y); });

@@ -62,6 +62,11 @@ llvm::Expected<double> Workload::run(size_t instance) {
   return seconds;
 }
 
+void Workload::setInputs(float value) {
+  for (auto &[name, array] : inputs)
+    array = Array::copyOf<float>(DType::F32, array.getShape(), std::vector<float>(array.getElementCount(), value));
+}
+
 //===- Weights ------------------------------------------------------------------------------------------------------------===//
 
 ElementsAttr RandomWeights::createArray(RankedTensorType type, unsigned levels) {
@@ -178,8 +183,8 @@ OwningOpRef<ModuleOp> mlir::quanta::buildLayers(MLIRContext &context, const Benc
 
 /// Kernels of these families are written by the pass of buildLimitLowering.
 static OwningOpRef<ModuleOp> buildKernels(MLIRContext &context, StringRef family, int64_t count, RankedTensorType output,
-                                          RankedTensorType array) {
-  ModelBuilder model(context, {}, SmallVector<Type>(count, output));
+                                          RankedTensorType array, TypeRange inputs = {}) {
+  ModelBuilder model(context, inputs, SmallVector<Type>(count, output));
   RandomWeights random(context);
   SmallVector<Value> results;
   for (int64_t i = 0; i < count; ++i) {
@@ -191,7 +196,8 @@ static OwningOpRef<ModuleOp> buildKernels(MLIRContext &context, StringRef family
     }
     Value data = WeightOp::create(model.b, memref, name);
     Value empty = tensor::EmptyOp::create(model.b, output.getShape(), output.getElementType());
-    results.push_back(KernelOp::create(model.b, TypeRange{output}, model.b.getStringAttr(family), ValueRange(), ValueRange{data},
+    results.push_back(KernelOp::create(model.b, TypeRange{output}, model.b.getStringAttr(family),
+                                       model.main.getArguments(), ValueRange{data},
                                        ValueRange{empty}, model.b.getDictionaryAttr({}))
                           .getResult(0));
   }
@@ -200,12 +206,19 @@ static OwningOpRef<ModuleOp> buildKernels(MLIRContext &context, StringRef family
 
 static constexpr int64_t kTasks = 16; ///< equal shares for 1, 2, 4, 8 or 16 threads
 
-OwningOpRef<ModuleOp> mlir::quanta::buildRead(MLIRContext &context, int64_t layers, int64_t bytes) {
-  constexpr int64_t kStreams = 8;
+ArrayRef<ReadWay> mlir::quanta::getReadWays() {
+  static const ReadWay ways[] = {{1, 0}, {2, 0}, {4, 0}, {8, 0}, {8, 32}, {8, 128}};
+  return ways;
+}
+
+OwningOpRef<ModuleOp> mlir::quanta::buildRead(MLIRContext &context, int64_t layers, int64_t &bytes) {
+  constexpr int64_t kMostStreams = 8;
+  // An odd number of lines for each of the most streams: distances of a power of two would want the same few places of every cache.
+  int64_t lines = kMostStreams * (std::max<int64_t>(1, bytes / (kTasks * kMostStreams * 64)) - 1 | 1);
+  bytes = kTasks * lines * 64;
   Type i32 = IntegerType::get(&context, 32);
-  int64_t lines = std::max<int64_t>(1, bytes / (kTasks * kStreams * 64));
-  return buildKernels(context, "read", layers, RankedTensorType::get({kTasks, 16}, i32),
-                      RankedTensorType::get({kTasks, kStreams, lines, 16}, i32));
+  return buildKernels(context, "read", layers, RankedTensorType::get({kTasks, 16}, i32), RankedTensorType::get({kTasks, lines, 16}, i32),
+                      RankedTensorType::get({1}, Float32Type::get(&context)));
 }
 
 /// Steps of a task of a peak's kernel, and sums that grow in each.

@@ -15,6 +15,8 @@ public:
   static llvm::Expected<std::unique_ptr<Workload>> compile(ModuleOp module, const LibraryOptions &library, ArrayRef<int> threads);
   /// Seconds of one run with the i-th number of threads.
   llvm::Expected<double> run(size_t instance);
+  /// Fills all inputs, random values until then.
+  void setInputs(float value);
 
 private:
   std::vector<std::unique_ptr<::quanta::CompiledModel>> instances;
@@ -40,8 +42,14 @@ OwningOpRef<ModuleOp> buildLayers(MLIRContext &context, const BenchmarkRow &row,
 /// Stored bytes of a row's weight, with padding.
 llvm::Expected<int64_t> getWeightBytes(MLIRContext &context, const BenchmarkRow &row);
 
-/// Reads `layers` arrays of `bytes` bytes, eight streams a thread.
-OwningOpRef<ModuleOp> buildRead(MLIRContext &context, int64_t layers, int64_t bytes);
+/// A way to read memory: how many streams a thread walks in turn, and how many lines ahead it asks for them (0: never).
+struct ReadWay {
+  int64_t streams, ahead;
+};
+/// Which way is the fastest depends on the processor and on where the data lie, so that a limit is the best of them.
+ArrayRef<ReadWay> getReadWays();
+/// Reads `layers` arrays of about `bytes` bytes, whose exact size `bytes` gets, in the way whose number is the model's input.
+OwningOpRef<ModuleOp> buildRead(MLIRContext &context, int64_t layers, int64_t &bytes);
 /// As many operations of a kind as a core can do without memory; `operations` gets their number.
 OwningOpRef<ModuleOp> buildPeak(MLIRContext &context, Peak peak, const ::quanta::TargetLevel &level, double &operations);
 /// The phase `lower` for these modules.

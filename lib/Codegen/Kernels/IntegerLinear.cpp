@@ -120,12 +120,16 @@ private:
     int64_t streamCount = streams(), sums = weight.sums(b);
     Value row = b.index(0);
     b.parallel(b.index(llvm::divideCeil(weight.tiles(), streamCount)), [&](Value task) {
+      // Tiles at fixed distances need one address. The last task may make some that others make, too.
+      Value firstTile = b.min(b.mul(task, streamCount), b.index(weight.tiles() - streamCount));
       SmallVector<Value> tiles;
-      for (int64_t s = 0; s < streamCount; ++s) // the last task may make a tile several times
-        tiles.push_back(b.min(b.add(b.mul(task, streamCount), s), b.index(weight.tiles() - 1)));
+      for (int64_t s = 0; s < streamCount; ++s)
+        tiles.push_back(b.add(firstTile, s));
       SmallVector<Value> totals(streamCount, b.tileOf(0.0f)), none(streamCount * sums, b.tileOf(0));
       totals = b.loop(b.index(0), b.index(weight.groups()), 1, totals, [&](Value group, ValueRange carried) {
         Value firstBlock = b.mul(group, weight.groupBlocks()), firstColumn = b.mul(group, weight.groupColumns());
+        for (Value tile : tiles)
+          weight.prefetchAffine(b, tile, group, streamCount);
         SmallVector<Value> products = b.loop(b.index(0), weight.groupBlocks(b, group), 1, none, [&](Value block, ValueRange running) {
           Value column = b.add(firstColumn, b.mul(block, weight.blockColumns()));
           llvm::DenseMap<int64_t, Value> words;
@@ -136,6 +140,9 @@ private:
             return word;
           };
           SmallVector<Value> next(running);
+          Value ahead = weight.lineAhead(b, b.add(firstBlock, block), streamCount);
+          for (Value tile : tiles)
+            weight.prefetch(b, tile, ahead);
           for (int64_t s = 0; s < streamCount; ++s)
             weight.accumulate(b, tiles[s], b.add(firstBlock, block), MutableArrayRef(next).slice(s * sums, sums), x);
           return next;

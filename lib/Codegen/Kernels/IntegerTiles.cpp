@@ -10,6 +10,7 @@
 //===------------------------------------------------------------------------------------------------------------------------===//
 #include "IntegerTiles.h"
 #include "quanta/Codegen/IntegerDot.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 
 using namespace mlir;
 using namespace mlir::quanta;
@@ -26,6 +27,22 @@ IntegerTiles::IntegerTiles(UniformAttr uniform, ArrayRef<int64_t> tensor, ValueR
 Value IntegerTiles::line(KernelBuilder &b, Value tile, Value block, int64_t word) const {
   int64_t words = shape.blockBytes / (4 * kLanes);
   return b.loadTile(components[0], {tile, b.add(b.mul(block, words), word), b.index(0)});
+}
+
+Value IntegerTiles::lineAhead(KernelBuilder &b, Value block, int64_t streams) const {
+  constexpr int64_t kBytesAhead = 8192;
+  int64_t blockLines = shape.blockBytes / (4 * kLanes), lines = shape.tileBlocks * blockLines;
+  Value ahead = b.add(b.mul(block, blockLines), std::min(lines, kBytesAhead / (4 * kLanes)));
+  if (streams == 1)
+    return ahead;
+  // Behind the end of a tile lies one that is being read; the next ones are behind those.
+  Value ends = b.less(ahead, b.index(lines));
+  return b.add(ahead, Value(arith::SelectOp::create(b, ends, b.index(0), b.index((streams - 1) * lines))));
+}
+
+void IntegerTiles::prefetch(KernelBuilder &b, Value tile, Value lineAhead) const {
+  for (int64_t line = 0; line < shape.blockBytes / (4 * kLanes); ++line)
+    b.prefetch(components[0], {tile, b.add(lineAhead, line), b.index(0)});
 }
 
 Value IntegerTiles::groupColumns(KernelBuilder &b, Value group) const {
@@ -60,9 +77,13 @@ void IntegerTiles::accumulate(KernelBuilder &b, Value tile, Value block, Mutable
   if (isTernary()) {
     auto i8s = VectorType::get({4 * kLanes}, b.getI8Type());
     Value codes = line(b, tile, block, 0), left = vector::BitCastOp::create(b, i8s, codes);
+    // An addition that LLVM does not see through: it would make multiplications of bytes by 9, 27, 81 and 243, which no target has.
+    Value all = arith::ConstantOp::create(b, DenseElementsAttr::get(VectorType::get({4 * kLanes}, b.getI1Type()), true));
+    Value lanes = arith::ConstantIntOp::create(b, b.getI32Type(), 4 * kLanes);
+    auto addOpaquely = [&](Value x, Value y) { return Value(LLVM::VPAddOp::create(b, i8s, x, y, all, lanes)); };
     for (int64_t column = 0; column < shape.blockColumns; column += 4) {
       sums[0] = emitIntegerDot(b, sums[0], codes, x(column), 8);
-      left = b.add(b.add(left, left), left);
+      left = addOpaquely(b.add(left, left), left);
       codes = vector::BitCastOp::create(b, b.i32Tile(), left);
       sums[1] = emitIntegerDot(b, sums[1], codes, x(column), 8);
     }
@@ -144,6 +165,11 @@ std::optional<int32_t> IntegerTiles::constantZero() const {
   if (uniform.getZero() != ZeroKind::Symmetric)
     return std::nullopt;
   return isDoubled() || isTernary() ? 1 : 1 << (shape.bits - 1);
+}
+
+void IntegerTiles::prefetchAffine(KernelBuilder &b, Value tile, Value group, int64_t streams) const {
+  for (Value component : ArrayRef(components).drop_front())
+    b.prefetch(component, {b.add(tile, streams), group, b.index(0)});
 }
 
 IntegerTiles::Affine IntegerTiles::affine(KernelBuilder &b, Value tile, Value group) const {

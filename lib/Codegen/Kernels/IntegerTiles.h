@@ -53,6 +53,14 @@ public:
   /// One word of each of the block's 16 rows.
   Value line(KernelBuilder &b, Value tile, Value block, int64_t word) const;
 
+  /// Where a thread that walks `streams` adjacent tiles, a block of each in turn, is a few KiB later: the line of a tile, counted
+  /// on into the tiles behind it, that is `prefetch`ed while the block is read.
+  Value lineAhead(KernelBuilder &b, Value block, int64_t streams) const;
+  /// Asks for the lines of a block from there on.
+  void prefetch(KernelBuilder &b, Value tile, Value lineAhead) const;
+  /// Asks for the scales, offsets or zero points of the group that the walk comes to `streams` tiles later.
+  void prefetchAffine(KernelBuilder &b, Value tile, Value group, int64_t streams) const;
+
 private:
   /// Powers of two by which sums are too small: of fields multiplied where they lie in their bytes, or shifted down.
   SmallVector<int> exponents(KernelBuilder &b) const;
