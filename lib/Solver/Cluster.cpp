@@ -1,5 +1,4 @@
-//===- Cluster.cpp - Channels of similar ranges side by side
-//----------------------------------------------------------------===//
+//===- Cluster.cpp - Channels of similar ranges side by side --------------------------------------------------------------===//
 #include "quanta/Solver/Cluster.h"
 #include <algorithm>
 #include <cmath>

@@ -1,5 +1,4 @@
-//===- Hadamard.cpp - Orthogonal matrices of ±1
-//----------------------------------------------------------------------------===//
+//===- Hadamard.cpp - Orthogonal matrices of ±1 ---------------------------------------------------------------------------===//
 //
 // R. E. A. C. Paley, On orthogonal matrices, 1933: from the quadratic residues of the field of q elements.
 //

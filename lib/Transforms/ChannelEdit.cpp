@@ -1,5 +1,4 @@
-//===- ChannelEdit.cpp - Does what a plan says, and takes it back
-//-----------------------------------------------------------===//
+//===- ChannelEdit.cpp - Does what a plan says, and takes it back ---------------------------------------------------------===//
 #include "ChannelEdit.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
@@ -9,8 +8,7 @@
 using namespace mlir;
 using namespace mlir::quanta;
 
-//===- Data
-//---------------------------------------------------------------------------------------------------------------===//
+//===- Data ---------------------------------------------------------------------------------------------------------------===//
 
 std::vector<char> mlir::quanta::readConstant(Value constant) {
   Attribute attr;
@@ -60,8 +58,7 @@ ElementOffsets::ElementOffsets(ArrayRef<int64_t> shape, ArrayRef<int64_t> axes) 
   }
 }
 
-//===- Constants
-//----------------------------------------------------------------------------------------------------------===//
+//===- Constants ----------------------------------------------------------------------------------------------------------===//
 
 /// Data of constants that nobody refers to is freed; it would live as long as the context.
 static void freeData(Operation *constant) {
@@ -151,8 +148,7 @@ void ChannelEdits::rewriteAll(const ChannelPlan &plan, const Rewrite &rewrite) {
   }
 }
 
-//===- Transforms
-//---------------------------------------------------------------------------------------------------------===//
+//===- Transforms ---------------------------------------------------------------------------------------------------------===//
 
 void ChannelEdits::permute(const ChannelPlan &plan, ArrayRef<int32_t> order) {
   rewriteAll(plan, [&](const ChannelMap &map, std::vector<char> &bytes, RankedTensorType type) {
@@ -252,8 +248,7 @@ void ChannelEdits::transform(const ChannelPlan &plan, function_ref<void(size_t, 
   });
 }
 
-//===- Taking back
-//--------------------------------------------------------------------------------------------------------===//
+//===- Taking back --------------------------------------------------------------------------------------------------------===//
 
 void ChannelEdits::undo(size_t mark) {
   while (undos.size() > mark) {

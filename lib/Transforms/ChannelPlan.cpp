@@ -1,5 +1,4 @@
-//===- ChannelPlan.cpp - Walks from a value through all that must change with it
-//---------------------------------------------===//
+//===- ChannelPlan.cpp - Walks from a value through all that must change with it ------------------------------------------===//
 //
 // Constraint propagation: an op is looked at again whenever the map of one of its operands or results grows; variables
 // that an op ties together are merged (union-find). Where an op can obey in several ways (a product may be scaled
@@ -185,8 +184,7 @@ private:
 
 } // namespace
 
-//===- One op
-//-------------------------------------------------------------------------------------------------------------===//
+//===- One op -------------------------------------------------------------------------------------------------------------===//
 
 /// The axes of a map that a member's link speaks of.
 static SmallVector<int64_t> coveredAxes(const Map &map, const LinkMember &member) {
@@ -513,8 +511,7 @@ bool Planner::enqueue(Value value) {
   return true;
 }
 
-//===- The whole
-//----------------------------------------------------------------------------------------------------------===//
+//===- The whole ----------------------------------------------------------------------------------------------------------===//
 
 bool Planner::run() {
   while (!state.work.empty()) {
@@ -662,8 +659,7 @@ ChannelPlan mlir::quanta::planTransform(Value value, ArrayRef<int64_t> axes, con
   return Planner(options).plan(value, axes);
 }
 
-//===- Using a map
-//--------------------------------------------------------------------------------------------------------===//
+//===- Using a map --------------------------------------------------------------------------------------------------------===//
 
 /// The elements of each channel, in order.
 static std::vector<std::vector<int64_t>> elementsByChannel(const ChannelMap &map, size_t channels) {

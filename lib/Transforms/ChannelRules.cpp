@@ -1,5 +1,4 @@
-//===- ChannelRules.cpp - How each op relates the channels of its operands and results
-//-------------------------------------===//
+//===- ChannelRules.cpp - How each op relates the channels of its operands and results ------------------------------------===//
 //
 // One function an op. A new op is a function here and a case in getChannelRules.
 //
@@ -20,8 +19,7 @@ using Role = ChannelPlan::Absorber::Role;
 
 static ArrayRef<int64_t> shapeOf(Value value) { return cast<RankedTensorType>(value.getType()).getShape(); }
 
-//===- Building links
-//-----------------------------------------------------------------------------------------------------===//
+//===- Building links -----------------------------------------------------------------------------------------------------===//
 
 namespace {
 struct LinkBuilder {
@@ -79,8 +77,7 @@ static bool isSplat(Value value) {
   return true;
 }
 
-//===- Ops that pass everything on
-//----------------------------------------------------------------------------------------===//
+//===- Ops that pass everything on ----------------------------------------------------------------------------------------===//
 
 /// Operands and results of equal shapes, element by element.
 static ChannelRules passOn(Operation *op) {
@@ -95,8 +92,7 @@ static ChannelRules passOn(Operation *op) {
   return rules;
 }
 
-//===- Contractions with constants
-//----------------------------------------------------------------------------------------===//
+//===- Contractions with constants ----------------------------------------------------------------------------------------===//
 
 /// Along the contraction: what `weight` reads.
 static void finishContraction(ChannelLink &link, LinkMember &weight, Kind kind) {
@@ -198,8 +194,7 @@ static ChannelRules embeddingRules(EmbeddingOp op) {
   return rules;
 }
 
-//===- Contractions of activations
-//----------------------------------------------------------------------------------------===//
+//===- Contractions of activations ----------------------------------------------------------------------------------------===//
 
 static ChannelRules matmulRules(MatmulOp op, Kind kind) {
   ChannelRules rules;
@@ -295,8 +290,7 @@ static ChannelRules rotaryRules(RotaryOp op, Kind kind) {
   return rules;
 }
 
-//===- Norms, softmax, activations
-//----------------------------------------------------------------------------------------===//
+//===- Norms, softmax, activations ----------------------------------------------------------------------------------------===//
 
 /// y = normalize(x) · scale + bias over the last axis.
 static ChannelRules normRules(Operation *op, const PlanOptions &options) {
@@ -394,8 +388,7 @@ static ChannelRules activationRules(ActivationOp op, Kind kind) {
   return rules;
 }
 
-//===- Moving elements
-//----------------------------------------------------------------------------------------------------===//
+//===- Moving elements ----------------------------------------------------------------------------------------------------===//
 
 /// expand_shape and collapse_shape: `wide` has the axes of `groups`, `narrow` one for each group.
 static ChannelRules reshapeRules(Operation *op, bool expands, ArrayRef<ReassociationIndices> groups, Kind kind) {
@@ -522,8 +515,7 @@ static ChannelRules fillRules(linalg::FillOp op, Kind kind) {
   return rules;
 }
 
-//===- linalg.generic
-//-----------------------------------------------------------------------------------------------------===//
+//===- linalg.generic -----------------------------------------------------------------------------------------------------===//
 
 namespace {
 /// How a scalar of a generic's body changes if its arguments do. Scale: the exponent of the factor; Rotate, Center: 1
@@ -734,8 +726,7 @@ private:
 };
 } // namespace
 
-//===- The table
-//----------------------------------------------------------------------------------------------------------===//
+//===- The table ----------------------------------------------------------------------------------------------------------===//
 
 ChannelRules mlir::quanta::getChannelRules(Operation *op, const PlanOptions &options) {
   Kind kind = options.kind;

@@ -1,5 +1,4 @@
-//===- ExplainLegality.cpp - Remarks on what transforms are legal
-//-----------------------------------------------------------===//
+//===- ExplainLegality.cpp - Remarks on what transforms are legal ---------------------------------------------------------===//
 #include "quanta/Transforms/ChannelPlan.h"
 #include "quanta/Transforms/Passes.h"
 #include "llvm/ADT/TypeSwitch.h"

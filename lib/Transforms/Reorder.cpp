@@ -1,5 +1,4 @@
-//===- Reorder.cpp - Channels of similar ranges side by side
-//----------------------------------------------------------------===//
+//===- Reorder.cpp - Channels of similar ranges side by side --------------------------------------------------------------===//
 //
 // Z. Yuan et al., RPTQ: Reorder-based Post-training Quantization for Large Language Models, 2023.
 //

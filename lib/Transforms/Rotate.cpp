@@ -1,5 +1,4 @@
-//===- Rotate.cpp - Activations in a basis without outliers
-//-----------------------------------------------------------------===//
+//===- Rotate.cpp - Activations in a basis without outliers ---------------------------------------------------------------===//
 //
 // S. Ashkboos et al., QuaRot: Outlier-Free 4-Bit Inference in Rotated LLMs, 2024: the rotations that constants absorb.
 //

@@ -1,5 +1,4 @@
-//===- Smooth.cpp - Scales move from activations to weights
-//-----------------------------------------------------------------===//
+//===- Smooth.cpp - Scales move from activations to weights ---------------------------------------------------------------===//
 #include "VerifiedEdits.h"
 #include "mlir/IR/Matchers.h"
 #include "quanta/Transforms/Passes.h"

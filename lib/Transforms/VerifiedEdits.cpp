@@ -1,5 +1,4 @@
-//===- VerifiedEdits.cpp - Rewrites that are checked by running the model
-//---------------------------------------------------===//
+//===- VerifiedEdits.cpp - Rewrites that are checked by running the model -------------------------------------------------===//
 #include "VerifiedEdits.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/IRMapping.h"
@@ -18,11 +17,11 @@ using ::quanta::userError;
 /// Samples whose outputs are compared.
 static constexpr int64_t kVerifiedSamples = 8;
 
-//===- Running
-//------------------------------------------------------------------------------------------------------------===//
+//===- Running ------------------------------------------------------------------------------------------------------------===//
 
 llvm::Expected<std::unique_ptr<RunnableGraph>> ModelCheck::prepare(ModuleOp graph) {
-  std::unique_ptr<GraphRunner> runner = createGraphRunner(options.threads);
+  if (!runner)
+    runner = createGraphRunner(options.threads);
   if (!runner)
     return userError("this tool cannot run graphs, so it cannot verify a transform");
   return runner->prepare(graph);
@@ -128,8 +127,7 @@ llvm::Expected<double> ModelCheck::difference() {
   return worst;
 }
 
-//===- Applying
-//-----------------------------------------------------------------------------------------------------------===//
+//===- Applying -----------------------------------------------------------------------------------------------------------===//
 
 static void report(const EditSite &site, const Twine &text) { site.op->emitRemark() << site.what << " " << text.str(); }
 

@@ -44,6 +44,7 @@ private:
 
   ModuleOp module;
   DataOptions options;
+  std::unique_ptr<GraphRunner> runner; // knows the code of what it ran before
   std::vector<::quanta::ArrayMap> inputs, outputs; // of the first batches
 };
 
