@@ -63,6 +63,12 @@ static std::optional<Report::Allocation> readAllocation(ModuleOp module) {
   result.lowerBound = loss(summary, "lower_bound");
   for (auto point : summary.getAs<ArrayAttr>("frontier").getAsRange<DictionaryAttr>())
     result.frontier.push_back({bits(point, "bits"), loss(point, "loss")});
+  for (auto layer : summary.getAs<ArrayAttr>("layers").getAsRange<DictionaryAttr>()) {
+    result.layers.push_back({layer.getAs<StringAttr>("name").str(), static_cast<size_t>(bits(layer, "chosen")), {}});
+    for (auto candidate : layer.getAs<ArrayAttr>("candidates").getAsRange<DictionaryAttr>())
+      result.layers.back().candidates.push_back({candidate.getAs<StringAttr>("solver").str(), bits(candidate, "bits"),
+                                                 loss(candidate, "error"), loss(candidate, "loss")});
+  }
   return result;
 }
 
@@ -133,7 +139,17 @@ static llvm::json::Value toJSON(const std::optional<Report::Allocation> &allocat
   llvm::json::Array frontier;
   for (auto [bits, loss] : allocation->frontier)
     frontier.push_back(llvm::json::Object{{"bits_per_weight", divide(bits, allocation->weights)}, {"loss", loss}});
-  return llvm::json::Object{{"bits", int64_t(allocation->budget)},
+  llvm::json::Array layers;
+  for (const Report::Allocation::Layer &layer : allocation->layers) {
+    llvm::json::Array candidates;
+    for (const Report::Allocation::Candidate &candidate : layer.candidates)
+      candidates.push_back(llvm::json::Object{
+          {"solver", candidate.solver}, {"bits", int64_t(candidate.bits)}, {"error", candidate.error}, {"loss", candidate.loss}});
+    layers.push_back(llvm::json::Object{
+        {"name", layer.name}, {"chosen", int64_t(layer.chosen)}, {"candidates", std::move(candidates)}});
+  }
+  return llvm::json::Object{{"layers", std::move(layers)},
+                            {"bits", int64_t(allocation->budget)},
                             {"bits_used", int64_t(allocation->bits)},
                             {"bits_per_weight", divide(allocation->budget, allocation->weights)},
                             {"bits_per_weight_used", divide(allocation->bits, allocation->weights)},

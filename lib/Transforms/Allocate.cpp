@@ -156,10 +156,31 @@ private:
     return ::quanta::fingerprintOf({"losses", model, text, std::to_string(dataFingerprint)});
   }
 
+  /// What a layer could choose from, without the encoded weights.
+  DictionaryAttr describeChoice(Operation *op, size_t choice, ArrayRef<::quanta::Candidate> unit) {
+    Builder builder(&getContext());
+    SmallVector<Attribute> candidates;
+    for (auto [candidate, measured] : llvm::zip_equal(getCandidates(op).getAsRange<DictionaryAttr>(), unit)) {
+      NamedAttrList entry;
+      for (StringRef name : {"solver", "bits", "error"})
+        entry.set(name, candidate.get(name));
+      entry.set("loss", builder.getF64FloatAttr(measured.error));
+      candidates.push_back(entry.getDictionary(&getContext()));
+    }
+    std::string name = getNodeName(op->getLoc());
+    NamedAttrList entries;
+    entries.set("name", builder.getStringAttr(name.empty() ? getNodeName(op->getOperand(1).getLoc()) : name));
+    entries.set("chosen", builder.getI64IntegerAttr(static_cast<int64_t>(choice)));
+    entries.set("candidates", builder.getArrayAttr(candidates));
+    return entries.getDictionary(&getContext());
+  }
+
   void annotate(const AllocationProblem &problem, const Allocation &allocation) {
     Builder builder(&getContext());
+    SmallVector<Attribute> chosen;
     for (auto [op, choice, unit] : llvm::zip_equal(layers, allocation.choice, problem.units)) {
       DictionaryAttr candidate = getCandidate(op, choice);
+      chosen.push_back(describeChoice(op, choice, unit));
       auto type = cast<RankedTensorType>(cast<TypeAttr>(candidate.get("type")).getValue());
       op->setAttr("quanta.solver", candidate.get("solver"));
       op->setAttr("quanta.encoding", type.getEncoding());
@@ -178,6 +199,7 @@ private:
     summary.set("loss", builder.getF64FloatAttr(allocation.error));
     summary.set("lower_bound", builder.getF64FloatAttr(allocation.lowerBound));
     summary.set("frontier", builder.getArrayAttr(frontier));
+    summary.set("layers", builder.getArrayAttr(chosen));
     getOperation()->setAttr("quanta.allocation", summary.getDictionary(&getContext()));
     getOperation().emitRemark() << layers.size() << " layers take " << print(perWeight(allocation.costs[0])) << " of "
                                 << print(perWeight(problem.budgets[0])) << " bits a weight; loss " << print(allocation.error)

@@ -50,6 +50,9 @@
 // REPORT-NEXT: "bits_per_weight_used": 10.6060{{[0-9]*}},
 // REPORT-NEXT: "bits_used": 700,
 // REPORT-NEXT: "frontier": [
+// REPORT: "layers": [
+// REPORT: "chosen": 2,
+// REPORT-NEXT: "name": "first"
 // REPORT: "loss":
 // REPORT: "lower_bound":
 // HTML: <h2>Budget</h2><p>10.6061 of 11.0000 bits a weight

@@ -60,3 +60,17 @@ with tempfile.TemporaryDirectory() as work:
     full = subprocess.run(["quant-run", path, "--recipe", "kv{capacity=40}", "--generate", "30", "--prompt",
                            os.path.join(folder, "kv_inputs.npz")], capture_output=True, text=True)
     assert full.returncode == 1 and "room for 40 positions" in full.stderr, full.stderr
+
+# Perplexity is what the logits say of the tokens that follow, window by window.
+stream, window = os.path.join(sys.argv[1], "dev", "data", "wt2_test_dev.npy"), 64
+text = subprocess.run(["quant-eval", model.path, "--task", "perplexity", "--tokens", stream, "--window", str(window), "--limit", "3",
+                       "--per-window", "--json"], check=True, capture_output=True, text=True).stdout
+measured, losses = json.loads(text), []
+for ids in np.load(stream)[:3 * window].astype(np.int64).reshape(3, 1, window):
+    past = {port.name: np.zeros((1, port.shape[1], 0, port.shape[3]), np.float32) for port in session.get_inputs() if "past" in port.name}
+    feed = {"input_ids": ids, "attention_mask": np.ones((1, window), np.int64), "position_ids": np.arange(window)[None]}
+    logits = session.run(["logits"], {**feed, **past})[0][0, :-1].astype(np.float64)
+    norm = np.log(np.exp(logits - logits.max(-1, keepdims=True)).sum(-1)) + logits.max(-1)
+    losses.append((norm - logits[np.arange(window - 1), ids[0, 1:]]).mean())
+assert np.allclose(measured["window_nll"], losses, atol=1e-4), (measured, losses)
+assert np.isclose(measured["perplexity"], np.exp(np.mean(losses)), rtol=1e-4), (measured, losses)

@@ -26,7 +26,7 @@
 // MEASURED: quanta.linear %{{.*}} {quanta.candidates
 // MEASURED-NOT: module {
 
-// CHOSEN: module {{.*}}quanta.allocation = {bits = {{[0-9]+}} : i64, budget = 720 : i64, frontier = [{bits = {{.*}}, loss = {{.*}}}, {{.*}}], loss = {{.*}}, lower_bound = {{.*}}, weights = 80 : i64}
+// CHOSEN: module {{.*}}quanta.allocation = {bits = {{[0-9]+}} : i64, budget = 720 : i64, frontier = [{bits = {{.*}}, loss = {{.*}}}, {{.*}}], layers = [{candidates = [{bits = 170 : i64, error = {{.*}}, loss = {{.*}}, solver = "quanta-quantize-weights{method=gptq bits=2 group=0}"}, {{.*}}], chosen = {{[12]}} : i64, name = ""}, {{.*}}], loss = {{.*}}, lower_bound = {{.*}}, weights = 80 : i64}
 // CHOSEN: quanta.linear {{.*}}{quanta.encoding = #{{.*}}, quanta.selected, quanta.solver = "quanta-quantize-weights{method=gptq bits={{[48]}} group=0}"
 // CHOSEN: quanta.linear {{.*}}{quanta.selected, quanta.statistics
 // REMARK: remark: {{.*}}gets {{.*}} bits a weight, loss

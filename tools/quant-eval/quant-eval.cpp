@@ -33,6 +33,7 @@ struct Options : ModelOptions {
   cl::opt<std::string> tokens{"tokens", cl::desc("one-dimensional array of token numbers"), cl::value_desc("IDS.npy"), in()};
   cl::opt<int64_t> window{"window", cl::desc("tokens of a sequence (256)"), cl::init(256), in()};
   cl::opt<int64_t> chunk{"chunk", cl::desc("give a model with a key/value cache so many tokens of a window at a time"), in()};
+  cl::opt<bool> perWindow{"per-window", cl::desc("with perplexity: also the mean negative log-likelihood of each window"), in()};
   cl::opt<std::string> data{"data", cl::desc("arrays 'image' (or the input's name), 'label' and, for --groups, 'group'"),
                             cl::value_desc("D.npz"), in()};
   cl::opt<bool> groups{"groups", cl::desc("accuracy of each group and of the worst one"), in()};
@@ -421,6 +422,8 @@ private:
                      {"window", length},
                      {"cache_bytes", model.getCacheBytes()},
                      {"predictions", count * (length - 1)}};
+    if (options.perWindow)
+      report.emplace_back("window_nll", json::Array(map_range(*scores, [](const RowScore &s) { return json::Value(s.nll); })));
     addReference(report,
                  {{"perplexity", jsonNumber(std::exp(other.mean))},
                   {"nll_difference", change.mean},

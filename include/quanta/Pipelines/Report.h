@@ -25,9 +25,20 @@ struct Report {
 
   /// What quanta-allocate chose.
   struct Allocation {
+    struct Candidate {
+      std::string solver; ///< pipeline
+      uint64_t bits = 0;
+      double error = 0, loss = 0; ///< relative, of the layer's output; of the model, as the allocation counts it
+    };
+    struct Layer {
+      std::string name;
+      size_t chosen = 0;
+      std::vector<Candidate> candidates;
+    };
     uint64_t budget = 0, bits = 0, weights = 0; ///< of the layers among whose candidates it chose
     double loss = 0, lowerBound = 0;
     std::vector<std::pair<uint64_t, double>> frontier; ///< bits and loss, from small to good
+    std::vector<Layer> layers;
   };
 
   std::string model, target, recipe;

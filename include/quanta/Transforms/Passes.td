@@ -685,8 +685,9 @@ def Allocate : Pass<"quanta-allocate", "::mlir::ModuleOp"> {
     Among the `quanta.candidates` of the layers chooses those with the least sum of losses whose stored bits, all that the
     weights take, scales and masks included, stay within the budget: `bpw` bits for each weight of these layers, or `bytes`
     in all, or both. A layer gets `quanta.solver`, the chosen pipeline (quanta-solve-allocated runs it) and `quanta.encoding`;
-    the candidates are dropped. The module gets `quanta.allocation`: budget, bits, loss, the lower bound of the loss, and the
-    frontier, all allocations on the lower convex hull of bits against loss.
+    the candidates are dropped. The module gets `quanta.allocation`: budget, bits, loss, the lower bound of the loss, the
+    frontier, all allocations on the lower convex hull of bits against loss, and `layers`, what each could choose from (solver,
+    bits, relative error of its output, loss) and has chosen.
 
     | loss | of a candidate | cost |
     | --- | --- | --- |
