@@ -69,26 +69,40 @@ static std::string buildRoundToNearest(const RecipeValues &values) {
          uniformOptions(values, "point") + "}";
 }
 
+/// An option of a pass, unless the recipe leaves it at what the pass does by itself.
+static std::string unless(StringRef initial, StringRef option, const RecipeValues &values) {
+  std::string value = values.lookup(option);
+  return value == initial ? "" : (" " + option + "=" + value).str();
+}
+
+static std::string damping(const RecipeValues &values) { return unless("0", "damping", values); }
+
 static std::string buildGptq(const RecipeValues &values) {
-  return "quanta-quantize-weights{method=gptq" + uniformOptions(values, "offset") + "}";
+  return "quanta-quantize-weights{method=gptq" + uniformOptions(values, "offset") + damping(values) + "}";
 }
 
 static std::string buildTernary(const RecipeValues &values) {
-  return "quanta-quantize-weights{method=gptq bits=2 levels=3" + groupColumns(values) + " zero=offset}";
+  return "quanta-quantize-weights{method=gptq bits=2 levels=3" + groupColumns(values) + damping(values) + " zero=offset}";
 }
 
-static std::string buildBinary(const RecipeValues &values) { return "quanta-binarize{" + groupColumns(values).substr(1) + "}"; }
+static std::string buildBinary(const RecipeValues &values) {
+  return "quanta-binarize{" + groupColumns(values).substr(1) + damping(values) + "}";
+}
+
+/// Binary weights but for those that a mask of this form chooses.
+static std::string buildMasked(const RecipeValues &values, const std::string &form) {
+  return "quanta-saliency-mask{form=" + form + unless("hessian", "by", values) + damping(values) +
+         "},quanta-binarize{high-bits=" + values.lookup("high-bits") + damping(values) + "}";
+}
 
 static std::string buildPartlyBinary(const RecipeValues &values) {
   std::string salient = values.lookup("salient");
-  std::string form = salient == "0" ? "form=tiles tile=" + values.lookup("tile") + " kept=" + values.lookup("kept")
-                                    : "form=elements salient=" + salient;
-  return "quanta-saliency-mask{" + form + "},quanta-binarize{high-bits=" + values.lookup("high-bits") + "}";
+  return buildMasked(values, salient == "0" ? "tiles tile=" + values.lookup("tile") + " kept=" + values.lookup("kept")
+                                            : "elements salient=" + salient);
 }
 
 static std::string buildStructured(const RecipeValues &values) {
-  return "quanta-saliency-mask{form=columns salient=" + values.lookup("salient") +
-         "},quanta-binarize{high-bits=" + values.lookup("high-bits") + "}";
+  return buildMasked(values, "columns salient=" + values.lookup("salient"));
 }
 
 std::string RecipeUse::getPipeline() const {
@@ -208,6 +222,12 @@ static RecipeOption highBits(StringRef initial) {
   return {"high-bits", RecipeOption::Integer, initial, "bits of a salient weight", 1, 8};
 }
 
+static const RecipeOption dampingOption = {"damping", RecipeOption::Number, "0",
+                                           "added to the diagonal of the inputs' moments, relative to its mean; 0: 0.01, more with little data", 0,
+                                           1000};
+static const RecipeOption salientBy = {"by", RecipeOption::Word, "hessian", "what makes a weight salient: hessian, magnitude or activation", 0, 0,
+                                       {"hessian", "magnitude", "activation"}};
+
 static const RecipeOption factorRatio = {"ratio", RecipeOption::Number, "0.9", "share of the weights that the factors have", 0, 1};
 
 llvm::ArrayRef<Recipe> mlir::quanta::getRecipes() {
@@ -219,18 +239,20 @@ llvm::ArrayRef<Recipe> mlir::quanta::getRecipes() {
       {"gptq", Phase::Quantize, "the least error of each layer's output on data",
        withCalibration({{"bits", RecipeOption::Integer, "4", "bits of a code", 1, 8},
                         rowGroup,
-                        {"sym", RecipeOption::Flag, "false", "zero is the middle code; no offsets"}}),
+                        {"sym", RecipeOption::Flag, "false", "zero is the middle code; no offsets"},
+                        dampingOption}),
        buildGptq, true, true},
-      {"ternary", Phase::Quantize, "three values for each row, by the same means", withCalibration({rowGroup}), buildTernary, true, true},
-      {"binary", Phase::Quantize, "two values for each row, by the same means", withCalibration({rowGroup}), buildBinary, true, true},
+      {"ternary", Phase::Quantize, "three values for each row, by the same means", withCalibration({rowGroup, dampingOption}), buildTernary, true, true},
+      {"binary", Phase::Quantize, "two values for each row, by the same means", withCalibration({rowGroup, dampingOption}), buildBinary, true, true},
       {"pb-llm", Phase::Quantize, "two values for each row, and more bits for salient weights",
        withCalibration({{"salient", RecipeOption::Share, "0", "share of salient weights; 0: `kept` of each `tile`"},
                         {"tile", RecipeOption::Integer, "32", "columns of which so many weights are salient", 1, 1024},
                         {"kept", RecipeOption::Integer, "3", "salient weights of a tile", 0, 1024},
-                        highBits("8")}),
+                        highBits("8"), salientBy, dampingOption}),
        buildPartlyBinary, true, true},
       {"structured", Phase::Quantize, "two values for each row, and more bits for salient columns",
-       withCalibration({{"salient", RecipeOption::Share, "0.16", "share of salient columns"}, highBits("4")}), buildStructured, true, true},
+       withCalibration({{"salient", RecipeOption::Share, "0.16", "share of salient columns"}, highBits("4"), salientBy, dampingOption}),
+       buildStructured, true, true},
       {"svd", Phase::Quantize, "products of two thin matrices for weights",
        withSelection({factorRatio}), buildSvd},
       {"asvd", Phase::Quantize, "the same, nearest where inputs are large",
@@ -241,9 +263,9 @@ llvm::ArrayRef<Recipe> mlir::quanta::getRecipes() {
       {"auto", Phase::Quantize, "a recipe for each layer, within a budget, by what layers do to the output",
        withCalibration({{"bpw", RecipeOption::Number, "2.5", "stored bits for each weight, at most", 0, 16},
                         {"candidates", RecipeOption::Recipes, kCandidates, "the recipes to choose from"},
-                        {"loss", RecipeOption::Loss, "probe",
+                        {"loss", RecipeOption::Word, "probe",
                          "what adds up over layers: proxy, the relative error of a layer's output; probe, that times what a probe "
-                         "of the layer does to the model's output; kl, what each candidate does to it"},
+                         "of the layer does to the model's output; kl, what each candidate does to it", 0, 0, {"proxy", "probe", "kl"}},
                         {"samples", RecipeOption::Integer, "16", "samples to measure the output on", 1, 1000000},
                         {"calib-samples", RecipeOption::Integer, "128", "samples to solve the candidates on", 1, 1000000}}),
        buildAuto, true},
@@ -317,10 +339,10 @@ static llvm::Expected<std::string> checkValue(const RecipeOption &option, String
         return std::move(error);
     return value.str();
   }
-  case RecipeOption::Loss:
-    if (llvm::is_contained({"proxy", "probe", "kl"}, value))
+  case RecipeOption::Word:
+    if (llvm::is_contained(option.words, value))
       return value.str();
-    return wrong("'proxy', 'probe' or 'kl'");
+    return wrong("one of " + llvm::join(option.words, ", "));
   case RecipeOption::Number: {
     double fraction;
     if (value.getAsDouble(fraction) || !(fraction > option.minimum && fraction <= option.maximum))

@@ -33,7 +33,7 @@ struct Binarize : public mlir::quanta::impl::BinarizeBase<Binarize> {
                                  << " and " << int64_t(group);
       return signalPassFailure();
     }
-    CalibratedLayers layers(&getContext());
+    CalibratedLayers layers(&getContext(), damping);
     auto solve = [&](const SolverLayer &layer) { return binarize(layer, layers); };
     if (failed(encodeSelectedLayers(getOperation(), true, solve)))
       signalPassFailure();

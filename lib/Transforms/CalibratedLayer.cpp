@@ -26,6 +26,8 @@ FailureOr<std::shared_ptr<const LayerStatistics>> CalibratedLayers::load(const S
   auto name = layer.op->getAttrOfType<StringAttr>("quanta.statistics");
   if (!name)
     return layer.op->emitOpError() << "has no statistics of its input; run this pass in a quanta-calibrate pipeline";
+  if (!(damping >= 0))
+    return layer.op->emitOpError() << "option 'damping' must not be negative but is " << damping;
   if (!last || path != name) {
     llvm::Expected<::quanta::LayerMoments> moments = ::quanta::loadMoments(name);
     if (!moments)
@@ -33,7 +35,7 @@ FailureOr<std::shared_ptr<const LayerStatistics>> CalibratedLayers::load(const S
     auto statistics = std::make_shared<LayerStatistics>();
     statistics->moments = std::move(*moments);
     const ::quanta::LayerMoments &m = statistics->moments;
-    statistics->damping = std::clamp(1.2 * m.channels / std::max<double>(m.fitRows, 1), 0.01, 0.3);
+    statistics->damping = damping > 0 ? damping : std::clamp(1.2 * m.channels / std::max<double>(m.fitRows, 1), 0.01, 0.3);
     statistics->factors.resize(m.blocks);
     parallelFor(context, 0, m.blocks, [&](size_t block) {
       statistics->factors[block] = factorHessian(statistics->fit(block), statistics->factorOptions());

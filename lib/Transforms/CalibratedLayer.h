@@ -13,12 +13,11 @@
 
 namespace mlir::quanta {
 
-/// Moments of a layer's input, made positive definite and factored in the order of large H_jj first, block by block. The
-/// damping, relative to the mean of the diagonal, grows when there are few rows: 1.2 · channels / rows from 0.01 to 0.3.
+/// Moments of a layer's input, made positive definite and factored in the order of large H_jj first, block by block.
 struct LayerStatistics {
   ::quanta::LayerMoments moments;
   std::vector<::quanta::HessianFactor> factors; ///< [blocks]
-  double damping = 0;                           ///< relative
+  double damping = 0;                           ///< relative to the mean of the diagonal
 
   ::quanta::MatrixViewF64 fit(int64_t block) const { return view(moments.fit, block); }
   ::quanta::MatrixViewF64 heldOut(int64_t block) const { return view(moments.heldOut, block); }
@@ -31,7 +30,9 @@ private:
 
 class CalibratedLayers {
 public:
-  explicit CalibratedLayers(MLIRContext *context) : context(context) {}
+  /// `damping` is relative to the mean of H's diagonal. 0 lets it grow when there are few rows: 1.2 · channels / rows, from
+  /// 0.01 to 0.3.
+  explicit CalibratedLayers(MLIRContext *context, double damping = 0) : context(context), damping(damping) {}
 
   /// The statistics of the file that the layer names; those of the last file are kept, because layers with the same input
   /// come one after the other. Diagnoses what cannot be read, does not fit the layer, or holds no rows.
@@ -58,6 +59,7 @@ private:
                    ::quanta::RowGrids &result);
 
   MLIRContext *context;
+  double damping;
   std::string path;
   std::shared_ptr<const LayerStatistics> last;
 };

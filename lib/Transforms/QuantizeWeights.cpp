@@ -21,7 +21,7 @@ struct QuantizeWeights : public mlir::quanta::impl::QuantizeWeightsBase<Quantize
     if (failed(check()))
       return signalPassFailure();
     bool calibrated = method == "gptq";
-    CalibratedLayers layers(&getContext());
+    CalibratedLayers layers(&getContext(), damping);
     auto solve = [&](const SolverLayer &layer) { return calibrated ? compensate(layer, layers) : round(layer, layers); };
     if (failed(encodeSelectedLayers(getOperation(), calibrated, solve)))
       signalPassFailure();

@@ -19,7 +19,7 @@ struct SaliencyMask : public mlir::quanta::impl::SaliencyMaskBase<SaliencyMask> 
   void runOnOperation() override {
     if (failed(check()))
       return signalPassFailure();
-    CalibratedLayers layers(&getContext());
+    CalibratedLayers layers(&getContext(), damping);
     auto annotate = [&](const SolverLayer &layer) -> LogicalResult {
       std::shared_ptr<const LayerStatistics> statistics;
       if (by != "magnitude") {

@@ -20,11 +20,14 @@
 // REDEFINE: %{recipe} = 'pb-llm{salient=0.05 high-bits=4}'
 // RUN: %{dump} --check-prefix=ELEMENTS
 // ELEMENTS: quanta-saliency-mask{form=elements salient=0.05},quanta-binarize{high-bits=4}
+// REDEFINE: %{recipe} = 'pb-llm{by=magnitude damping=0.03}'
+// RUN: %{dump} --check-prefix=MAGNITUDE
+// MAGNITUDE: quanta-saliency-mask{form=tiles tile=32 kept=3 by=magnitude damping=0.03},quanta-binarize{high-bits=8 damping=0.03}
 // REDEFINE: %{recipe} = 'structured{salient=0.2}'
 // RUN: %{dump} --check-prefix=COLUMNS
 // COLUMNS: quanta-saliency-mask{form=columns salient=0.2},quanta-binarize{high-bits=4}
 // RUN: quantc %s -o - --emit=quant-ir --recipe 'rtn{bits=2 group=row range}' --dump-pass-pipeline 2>&1 | FileCheck %s --check-prefix=RANGE
-// RANGE: quanta-quantize-weights{bits=2 group=0{{.*}} method=rtn-range zero=point}
+// RANGE: quanta-quantize-weights{bits=2 {{.*}}group=0{{.*}} method=rtn-range zero=point}
 
 // REDEFINE: %{recipe} = 'gptq{group=tensor}'
 // RUN: %{dump} --check-prefix=TENSOR
@@ -32,6 +35,9 @@
 // REDEFINE: %{recipe} = 'structured{salient=16}'
 // RUN: %{dump} --check-prefix=SHARE
 // SHARE: recipe 'structured': option 'salient' must be a share from 0 to 1, got '16'
+// REDEFINE: %{recipe} = 'pb-llm{by=size}'
+// RUN: %{dump} --check-prefix=BY
+// BY: recipe 'pb-llm': option 'by' must be one of hessian, magnitude, activation, got 'size'
 // RUN: not quantc %s -o - --recipe gptq 2>&1 | FileCheck %s --check-prefix=DATA
 // DATA: recipe 'gptq' looks at data: give --calib=FILE
 

@@ -16,12 +16,13 @@
 namespace mlir::quanta {
 
 struct RecipeOption {
-  enum Kind { Integer, Number, Share, Group, RowGroup, Flag, Pattern, Activation, Loss, Recipes }; ///< Recipes: candidates
+  enum Kind { Integer, Number, Share, Group, RowGroup, Flag, Pattern, Activation, Word, Recipes }; ///< Recipes: candidates
   llvm::StringRef name;
   Kind kind;
   llvm::StringRef initial;
   llvm::StringRef summary;
   int64_t minimum = 0, maximum = 0; ///< of Integer and Number
+  std::vector<llvm::StringRef> words = {}; ///< of Word: the choice
 };
 
 /// Values of a recipe's options by name, and those of the command line that a calibrated recipe hands on (buildCalibration):

@@ -528,6 +528,7 @@ def QuantizeWeights : Pass<"quanta-quantize-weights", "::mlir::ModuleOp"> {
     Option<"bits", "bits", "unsigned", "4", "bits of a code, 1 to 8">,
     Option<"levels", "levels", "unsigned", "0", "number of codes: 0 for all of `bits` bits, or 3">,
     Option<"group", "group", "int64_t", "128", "columns that share a scale; 0 is the row, -1 the tensor">,
+    Option<"damping", "damping", "double", "0", "added to the diagonal of H, relative to its mean; 0: 0.01, and more with few rows">,
     Option<"zero", "zero", "::mlir::quanta::ZeroKind", "::mlir::quanta::ZeroKind::Point", "what stands for zero", [{
       ::llvm::cl::values(
         clEnumValN(::mlir::quanta::ZeroKind::Symmetric, "symmetric", "the middle code"),
@@ -570,6 +571,7 @@ def SaliencyMask : Pass<"quanta-saliency-mask", "::mlir::ModuleOp"> {
     Option<"tile", "tile", "int64_t", "32", "columns of a tile">,
     Option<"kept", "kept", "int64_t", "3", "salient weights of a tile">,
     Option<"by", "by", "std::string", "\"hessian\"", "what counts: hessian, magnitude or activation">,
+    Option<"damping", "damping", "double", "0", "added to the diagonal of H, relative to its mean; 0: 0.01, and more with few rows">,
   ];
   let dependentDialects = ["::mlir::quanta::QuantaDialect"];
 }
@@ -601,6 +603,7 @@ def Binarize : Pass<"quanta-binarize", "::mlir::ModuleOp"> {
   }];
   let options = [
     Option<"highBits", "high-bits", "unsigned", "4", "bits of a salient weight, 1 to 8">,
+    Option<"damping", "damping", "double", "0", "added to the diagonal of H, relative to its mean; 0: 0.01, and more with few rows">,
     Option<"group", "group", "int64_t", "0", "columns that share the two binary values; 0 is the row">,
   ];
   let dependentDialects = ["::mlir::quanta::QuantaDialect"];
