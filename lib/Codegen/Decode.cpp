@@ -5,7 +5,6 @@
 // whole vectors.
 //
 //===--------------------------------------------------------------------------------------------------------------------===//
-#include "Kernels/Half.h"
 #include "quanta/Codegen/Codegen.h"
 #include "quanta/Codegen/KernelBuilder.h"
 #include "quanta/Dialect/IR/Packing.h"
@@ -100,7 +99,7 @@ public:
     auto load = [&](int64_t which, Value column) {
       Value loaded = b.loadTile(parameters[which], {tile, column, b.index(0)});
       Type type = cast<VectorType>(loaded.getType()).getElementType();
-      return type.isF16() ? widenHalf(b, loaded) : type.isF32() ? loaded : toFloat(b, arith::ExtUIOp::create(b, b.i32Tile(), loaded));
+      return isa<FloatType>(type) ? b.widen(loaded) : toFloat(b, arith::ExtUIOp::create(b, b.i32Tile(), loaded));
     };
     if (auto planes = dyn_cast<PlanesAttr>(leaf)) {
       Value mean = planes.getMean() ? load(1, group) : Value();

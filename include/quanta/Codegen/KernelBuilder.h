@@ -81,6 +81,8 @@ public:
   Value addf(Value a, Value b) { return arith::AddFOp::create(*this, a, b); }
   /// 16 numbers of f16 or f32 as f32, for finite ones, without a call on targets that lack the conversion.
   Value widen(Value tile);
+  /// table[indices[i] mod 16] in each lane; where the level says looksUp16.
+  Value lookUp(Value table, Value indices);
   Value subf(Value a, Value b) { return arith::SubFOp::create(*this, a, b); }
   Value mulf(Value a, Value b) { return arith::MulFOp::create(*this, a, b); }
 

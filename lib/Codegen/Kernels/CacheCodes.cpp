@@ -62,8 +62,8 @@ static void forScales(KernelBuilder &b, CacheMemory &memory, ArrayRef<Value> row
 
 void mlir::quanta::widenScales(KernelBuilder &b, CacheMemory &memory, ArrayRef<Value> row, Value scales, Value offsets) {
   forScales(b, memory, row, [&](ArrayRef<Value> at, Value i) {
-    b.storeTile(widenHalf(b, b.loadTile(memory.arrays[1], at)), scales, {i});
-    b.storeTile(widenHalf(b, b.loadTile(memory.arrays[2], at)), offsets, {i});
+    b.storeTile(b.widen(b.loadTile(memory.arrays[1], at)), scales, {i});
+    b.storeTile(b.widen(b.loadTile(memory.arrays[2], at)), offsets, {i});
   });
 }
 
@@ -72,10 +72,10 @@ void mlir::quanta::narrowScales(KernelBuilder &b, CacheMemory &memory, ArrayRef<
     Value scale = narrowToHalf(b, b.loadTile(scales, {i})), offset = narrowToHalf(b, b.loadTile(offsets, {i}));
     b.storeTile(scale, memory.arrays[1], at);
     b.storeTile(offset, memory.arrays[2], at);
-    Value wide = widenHalf(b, scale), zero = b.tileOf(0.0f);
+    Value wide = b.widen(scale), zero = b.tileOf(0.0f);
     Value positive = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, wide, zero);
     Value inverse = arith::DivFOp::create(b, b.tileOf(1.0f), wide);
     b.storeTile(arith::SelectOp::create(b, positive, inverse, zero), scales, {i});
-    b.storeTile(widenHalf(b, offset), offsets, {i});
+    b.storeTile(b.widen(offset), offsets, {i});
   });
 }

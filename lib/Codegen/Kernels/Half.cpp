@@ -4,17 +4,6 @@
 using namespace mlir;
 using namespace mlir::quanta;
 
-Value mlir::quanta::widenHalf(KernelBuilder &b, Value half) {
-  auto i16s = VectorType::get({kLanes}, b.getI16Type());
-  auto bits = [&](int32_t value) { return b.tileOf(value); };
-  Value word = arith::ExtUIOp::create(b, b.i32Tile(), Value(vector::BitCastOp::create(b, i16s, half)));
-  Value sign = arith::ShLIOp::create(b, arith::AndIOp::create(b, word, bits(0x8000)), bits(16));
-  Value magnitude = arith::ShLIOp::create(b, arith::AndIOp::create(b, word, bits(0x7fff)), bits(13));
-  Value scaled = b.mulf(vector::BitCastOp::create(b, b.f32Tile(), magnitude), b.tileOf(0x1p112f));
-  Value result = arith::OrIOp::create(b, Value(vector::BitCastOp::create(b, b.i32Tile(), scaled)), sign);
-  return vector::BitCastOp::create(b, b.f32Tile(), result);
-}
-
 Value mlir::quanta::narrowToHalf(KernelBuilder &b, Value tile) {
   auto bits = [&](int32_t value) { return b.tileOf(value); };
   Value word = vector::BitCastOp::create(b, b.i32Tile(), tile);

@@ -48,6 +48,7 @@ public:
   std::optional<int32_t> constantZero() const;
 
   bool isDoubled() const { return uniform.getZero() == ZeroKind::Symmetric && shape.bits == 1 && !shape.levels; }
+  bool hasOffset() const { return uniform.getZero() == ZeroKind::Offset; }
   bool isTernary() const { return shape.levels == 3; }
   ArrayRef<::quanta::TileField> fields() const { return ArrayRef(shape.fields, shape.fieldCount); }
   /// One word of each of the block's 16 rows.
