@@ -4,8 +4,10 @@
 // module-level constants here, so that from now on only addresses of them are passed around.
 //
 //===--------------------------------------------------------------------------------------------------------------------===//
+#include "FoldZeros.h"
 #include "Kernels/Cache.h"
 #include "Kernels/IntegerLinear.h"
+#include "Kernels/Quantize.h"
 #include "quanta/Codegen/Codegen.h"
 #include "quanta/Codegen/KernelBuilder.h"
 #include "quanta/Dialect/IR/Packing.h"
@@ -331,10 +333,18 @@ private:
       if (stored == activations.end())
         return op.emitOpError() << "expected an encoded input to come from quanta.quantize";
       if (hasIntegerLinear(activation, getEncoding(op.getWeight().getType()), type(op.getWeight()).getShape())) {
-        inputs = {stored->second.codes, stored->second.scales};
+        encode(stored->second);
+        inputs = {stored->second.codes};
         weight->config.set("activation", activation);
+        if (auto affine = dyn_cast<AffineAttr>(activation)) {
+          if (failed(foldZeros(op, affine)))
+            return failure();
+          appendParts(inputs, affine, op.getWeight());
+        } else {
+          inputs.push_back(stored->second.scales);
+        }
       } else {
-        inputs = {decode(stored->second, type(op.getInput()))};
+        inputs = {collapseTo(decode(stored->second), 2)};
       }
     } else {
       inputs = {collapseTo(op.getInput(), 2)};
@@ -347,36 +357,147 @@ private:
     return replace(op, restore(y, op.getResult(), op.getInput()));
   }
 
-  LogicalResult convert(QuantizeOp op) {
-    auto encoding = dyn_cast<UniformAttr>(Attribute(getEncoding(op.getResult().getType())));
-    auto wanted = UniformAttr::get(op.getContext(), 8, UniformAttr::kRow, ZeroKind::Symmetric, b.getF32Type(), 0);
-    if (encoding != wanted)
-      return op.emitOpError() << "activations can be encoded as " << wanted << " only, but got " << getEncoding(op.getResult().getType());
-    int64_t columns = type(op.getInput()).getDimSize(1);
-    if (ShapedType::isDynamic(columns))
-      return op.emitOpError() << "expected a static number of columns but got " << op.getInput().getType();
-    // Rows begin on cache lines, with zeros behind their ends.
-    Value codes = empty({size(op.getInput(), 0), b.getIndexAttr(llvm::alignTo(columns, 64))}, b.getI8Type());
-    Value scales = empty({size(op.getInput(), 0)}, b.getF32Type());
-    auto kernel = KernelOp::create(b, TypeRange{codes.getType(), scales.getType()}, b.getStringAttr("quantize"), ValueRange{op.getInput()},
-                                   ValueRange(), ValueRange{codes, scales}, b.getDictionaryAttr({}));
-    activations[op.getResult()] = {kernel.getResult(0), kernel.getResult(1)};
+  /// Where segments differ: which parts of the weight they are, and their scales.
+  void appendParts(SmallVectorImpl<Value> &inputs, AffineAttr affine, Value weight) {
+    if (affine.getSegmentCount() == 1)
+      return;
+    SmallVector<int32_t> table;
+    SmallVector<float> factors;
+    for (const IntegerPart &part : getIntegerParts(affine, cast<UniformAttr>(Attribute(getEncoding(weight.getType()))), type(weight).getShape())) {
+      for (int64_t field : {part.firstBlock, part.firstColumn, part.columns, part.group})
+        table.push_back(static_cast<int32_t>(field));
+      factors.push_back(affine.getScales()[part.segment]);
+    }
+    int64_t count = factors.size();
+    inputs.push_back(arith::ConstantOp::create(b, DenseElementsAttr::get(RankedTensorType::get({count, 4}, b.getI32Type()), ArrayRef(table))));
+    inputs.push_back(arith::ConstantOp::create(b, DenseElementsAttr::get(RankedTensorType::get({count}, b.getF32Type()), ArrayRef(factors))));
+  }
+
+  /// Zero points of activations as a part of the bias.
+  LogicalResult foldZeros(LinearOp op, AffineAttr affine) {
+    if (llvm::all_of(affine.getZeros().asArrayRef(), [](int64_t zero) { return zero == 0; }))
+      return success();
+    auto weightType = type(op.getWeight());
+    auto components = dyn_cast<DictionaryAttr>(WeightStore::getConstant(op.getWeight()));
+    auto values = !components ? FailureOr<SmallVector<float>>(failure())
+                              : mlir::quanta::foldZeros(affine, cast<UniformAttr>(Attribute(getEncoding(weightType))), components,
+                                                        weightType.getShape());
+    if (failed(values))
+      return op.emitOpError() << "expected the data of its weight, to fold zero points of activations into the bias";
+    auto vector = RankedTensorType::get({weightType.getDimSize(0)}, b.getF32Type());
+    SmallVector<char> storage;
+    Attribute old = op.getBias() ? WeightStore::getConstant(op.getBias()) : Attribute();
+    auto raw = old ? getRawData(old, storage) : std::nullopt;
+    bool folds = raw && raw->size() == values->size() * sizeof(float);
+    for (auto [i, value] : llvm::enumerate(*values))
+      if (float bias; folds) {
+        memcpy(&bias, raw->data() + i * sizeof(float), sizeof(float));
+        value += bias;
+      }
+    Value bias = arith::ConstantOp::create(b, DenseElementsAttr::get(vector, ArrayRef(*values)));
+    if (op.getBias() && !folds) {
+      AffineMap id = b.getMultiDimIdentityMap(1);
+      bias = generic({op.getBias(), bias}, {id, id}, empty(sizes(bias), b.getF32Type()),
+                     [&](KernelBuilder &k, ValueRange args) { return k.addf(args[0], args[1]); });
+    }
+    op.getBiasMutable().assign(bias);
     return success();
   }
 
-  /// What kernels know of encoded activations.
+  LogicalResult convert(QuantizeOp op) {
+    Attribute encoding = getEncoding(op.getResult().getType());
+    auto uniform = dyn_cast<UniformAttr>(encoding);
+    bool dynamic = uniform && uniform.getBits() > 1 &&
+                   uniform == UniformAttr::get(op.getContext(), uniform.getBits(), UniformAttr::kRow, ZeroKind::Symmetric, b.getF32Type(), 0);
+    if (!dynamic && !isa<AffineAttr>(encoding))
+      return op.emitOpError() << "activations can be encoded as #quanta.affine, or as #quanta.uniform of 2 to 8 bits with "
+                                 "group = 0, a symmetric zero and scale = f32, but got " << encoding;
+    if (dynamic && type(op.getInput()).isDynamicDim(1))
+      return op.emitOpError() << "expected a static number of columns but got " << op.getInput().getType();
+    activations[op.getResult()] = {op, Value(), Value(), Value()};
+    return success();
+  }
+
+  /// What kernels know of encoded activations; each form is made when the first of them asks for it.
   struct StoredActivation {
-    Value codes, scales;
+    QuantizeOp op;
+    Value codes, scales; ///< scales: of #quanta.uniform
+    Value values;
   };
 
-  /// The values again, for kernels that multiply floats.
-  Value decode(const StoredActivation &stored, RankedTensorType tensor) {
-    SmallVector<OpFoldResult> shape{size(stored.codes, 0), b.getIndexAttr(tensor.getDimSize(1))};
-    SmallVector<OpFoldResult> zeros(2, b.getIndexAttr(0)), ones(2, b.getIndexAttr(1));
+  /// What a column of an affine encoding has, for each column where segments differ.
+  Value perColumn(AffineAttr affine, int64_t columns, function_ref<float(int64_t)> value) {
+    SmallVector<float> values(columns);
+    SmallVector<int64_t> bounds = affine.getBounds(columns);
+    for (int64_t s = 0; s < affine.getSegmentCount(); ++s)
+      std::fill(values.begin() + bounds[s], values.begin() + bounds[s + 1], value(s));
+    return arith::ConstantOp::create(b, DenseElementsAttr::get(RankedTensorType::get({columns}, b.getF32Type()), ArrayRef(values)));
+  }
+
+  /// Bytes, for kernels that multiply integers; rank 2.
+  void encode(StoredActivation &stored) {
+    if (stored.codes)
+      return;
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPoint(stored.op);
+    Value x = stored.op.getInput();
+    int64_t columns = type(x).getDimSize(1);
+    Attribute encoding = getEncoding(stored.op.getResult().getType());
+    NamedAttrList config;
+    config.set("activation", encoding);
+    // Rows begin on cache lines, with zeros behind their ends.
+    SmallVector<Value> inputs{x}, outputs{empty({size(x, 0), b.getIndexAttr(llvm::alignTo(columns, 64))}, b.getI8Type())};
+    auto affine = dyn_cast<AffineAttr>(encoding);
+    if (!affine) {
+      outputs.push_back(empty({size(x, 0)}, b.getF32Type()));
+    } else if (affine.getSegmentCount() > 1) {
+      inputs.push_back(perColumn(affine, columns, [&](int64_t s) { return 1 / affine.getScales()[s]; }));
+      inputs.push_back(perColumn(affine, columns, [&](int64_t s) { return static_cast<float>(affine.getZeros()[s]); }));
+    }
+    auto kernel = KernelOp::create(b, TypeRange(outputs), b.getStringAttr("quantize"), inputs, ValueRange(), outputs,
+                                   config.getDictionary(b.getContext()));
+    stored.codes = kernel.getResult(0);
+    stored.scales = affine ? Value() : kernel.getResult(1);
+  }
+
+  /// The nearest values of the encoding, for kernels that multiply floats.
+  Value decode(StoredActivation &stored) {
+    if (stored.values)
+      return stored.values;
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPoint(stored.op);
+    Value x = stored.op.getInput();
+    if (auto affine = dyn_cast<AffineAttr>(Attribute(getEncoding(stored.op.getResult().getType()))))
+      return stored.values = decode(affine, x);
+    encode(stored);
+    b.setInsertionPoint(stored.op);
+    SmallVector<OpFoldResult> shape = sizes(x), zeros(2, b.getIndexAttr(0)), ones(2, b.getIndexAttr(1));
     Value codes = tensor::ExtractSliceOp::create(b, stored.codes, zeros, shape, ones);
     AffineMap id = b.getMultiDimIdentityMap(2), row = AffineMap::get(2, 0, b.getAffineDimExpr(0));
-    return generic({codes, stored.scales}, {id, row}, empty(shape, b.getF32Type()), [&](KernelBuilder &k, ValueRange args) {
+    return stored.values = generic({codes, stored.scales}, {id, row}, empty(shape, b.getF32Type()), [&](KernelBuilder &k, ValueRange args) {
       return k.mulf(arith::SIToFPOp::create(k, k.getF32Type(), args[0]), args[1]);
+    });
+  }
+
+  /// Without bytes in between: what the kernels that quantize compute, and back.
+  Value decode(AffineAttr affine, Value x) {
+    int64_t rank = type(x).getRank();
+    AffineMap id = b.getMultiDimIdentityMap(rank), column = AffineMap::get(rank, 0, b.getAffineDimExpr(rank - 1));
+    SmallVector<Value> inputs{x};
+    SmallVector<AffineMap> maps{id};
+    auto zeroOf = [&](int64_t s) { return static_cast<float>(affine.getZeros()[s]); };
+    auto inverseOf = [&](int64_t s) { return 1 / affine.getScales()[s]; };
+    if (affine.getSegmentCount() > 1) {
+      int64_t columns = type(x).getDimSize(rank - 1);
+      inputs.append({perColumn(affine, columns, inverseOf), perColumn(affine, columns, zeroOf),
+                     perColumn(affine, columns, [&](int64_t s) { return affine.getScales()[s]; })});
+      maps.append(3, column);
+    }
+    return generic(inputs, maps, empty(sizes(x), b.getF32Type()), [&](KernelBuilder &k, ValueRange args) {
+      bool one = affine.getSegmentCount() == 1;
+      Value inverse = one ? k.f32(inverseOf(0)) : args[1], zero = one ? k.f32(zeroOf(0)) : args[2];
+      Value scale = one ? k.f32(affine.getScales()[0]) : args[3];
+      return k.mulf(k.subf(emitAffineCode(k, args[0], inverse, zero, affine.getBits()), zero), scale);
     });
   }
 
@@ -518,7 +639,14 @@ private:
     config.set("pads", op.getPadsAttr());
     config.set("groups", op.getGroupsAttr());
     config.set("dilations", op.getDilationsAttr());
-    SmallVector<Value> inputs{op.getInput()};
+    Value x = op.getInput();
+    if (getEncoding(x.getType())) {
+      auto stored = activations.find(x);
+      if (stored == activations.end())
+        return op.emitOpError() << "expected an encoded input to come from quanta.quantize";
+      x = decode(stored->second);
+    }
+    SmallVector<Value> inputs{x};
     if (op.getBias())
       inputs.push_back(op.getBias());
     auto spatial = [&](int64_t d) -> OpFoldResult {
@@ -526,11 +654,11 @@ private:
       if (!result.isDynamicDim(2 + d))
         return b.getIndexAttr(result.getDimSize(2 + d));
       int64_t fixed = op.getPads()[d] + op.getPads()[d + 2] - (op.getDilations()[d] * (weightType.getDimSize(2 + d) - 1) + 1);
-      Value extent = arith::AddIOp::create(b, tensor::DimOp::create(b, op.getInput(), 2 + d), b.index(fixed));
+      Value extent = arith::AddIOp::create(b, tensor::DimOp::create(b, x, 2 + d), b.index(fixed));
       return Value(arith::AddIOp::create(b, arith::FloorDivSIOp::create(b, extent, b.index(op.getStrides()[d])), b.index(1)));
     };
     Value y = kernel("conv2d", inputs, weight->addresses,
-                     empty({size(op.getInput(), 0), b.getIndexAttr(weightType.getDimSize(0)), spatial(0), spatial(1)}, b.getF32Type()), config);
+                     empty({size(x, 0), b.getIndexAttr(weightType.getDimSize(0)), spatial(0), spatial(1)}, b.getF32Type()), config);
     return replace(op, y);
   }
 

@@ -1,6 +1,7 @@
 //===- Recipes.cpp - Named quantization pipelines -----------------------------------------------------------------------===//
 #include "quanta/Pipelines/Recipes.h"
 #include "quanta/Support/Error.h"
+#include "quanta/Transforms/ActivationForm.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Regex.h"
@@ -20,6 +21,11 @@ static std::string quote(StringRef value) {
   return (value.contains('"') ? "'" + value + "'" : "\"" + value + "\"").str();
 }
 
+static bool isStaticActivation(StringRef act) {
+  auto form = ActivationForm::parse(act);
+  return form && form->isStatic();
+}
+
 static std::string selectNames(const RecipeValues &values) {
   std::string text;
   for (StringRef pattern : {"only", "keep"})
@@ -35,10 +41,23 @@ static std::string selectLayers(const RecipeValues &values) {
 /// Parses uses of recipes; their options are complete.
 static llvm::Expected<std::vector<RecipeUse>> parseUses(StringRef text);
 
+/// The command line's data for a pass that runs the model itself.
+static std::string dataOptions(const RecipeValues &values, StringRef seed) {
+  std::string text;
+  for (auto [option, key] : {std::pair<StringRef, StringRef>{"data", "--calib"}, {"samples", "--calib-samples"},
+                             {"window", "--window"}, {seed, "--seed"}, {"threads", "--threads"}})
+    if (std::string value = values.lookup(key); !value.empty())
+      text += (option + "=" + quote(value) + " ").str();
+  return text;
+}
+
 /// What follows the quantization of weights; begins with a comma.
 static std::string quantizeActivations(const RecipeValues &values) {
   std::string act = values.lookup("act");
-  return act.empty() || act == "f32" ? "" : ",quanta-quantize-activations{act=" + act + selectNames(values) + "}";
+  if (act.empty() || act == "f32")
+    return "";
+  std::string data = isStaticActivation(act) ? " " + dataOptions(values, "seed") + "range=" + values.lookup("act-range") : "";
+  return ",quanta-quantize-activations{act=" + act + selectNames(values) + data + "}";
 }
 
 static std::string groupColumns(const RecipeValues &values) {
@@ -158,16 +177,6 @@ static std::string buildCache(const RecipeValues &values) {
   return text + ",quanta-quantize-cache{bits=" + values.lookup("bits") + " group=" + values.lookup("group") + " window=" + values.lookup("window") + "}";
 }
 
-/// The command line's data for a pass that runs the model itself.
-static std::string dataOptions(const RecipeValues &values, StringRef seed) {
-  std::string text;
-  for (auto [option, key] : {std::pair<StringRef, StringRef>{"data", "--calib"}, {"samples", "--calib-samples"},
-                             {"window", "--window"}, {seed, "--seed"}, {"threads", "--threads"}})
-    if (std::string value = values.lookup(key); !value.empty())
-      text += (option + "=" + quote(value) + " ").str();
-  return text;
-}
-
 static std::string buildSmooth(const RecipeValues &values) {
   return "quanta-smooth{" + dataOptions(values, "seed") + "alpha=" + values.lookup("alpha") +
          " equalize=" + values.lookup("equalize") + "}";
@@ -194,7 +203,9 @@ static Options withSelection(Options options) {
                                      {"only", RecipeOption::Pattern, "", "regular expression: only these nodes or weights"},
                                      {"keep", RecipeOption::Pattern, "", "regular expression: leave these nodes or weights in float"},
                                      {"act", RecipeOption::Activation, "f32",
-                                      "activations of linear layers: f32, or int8-token for bytes with a scale a token"}})
+                                      "activations: f32, or int8-token, int8-tensor, int8-cluster: what shares a scale, of 2 to 8 bits"},
+                                     {"act-range", RecipeOption::Word, "mse",
+                                      "how static ranges of activations are chosen: mse or minmax", 0, 0, {"mse", "minmax"}}})
     options.push_back(option);
   return options;
 }
@@ -371,9 +382,9 @@ static llvm::Expected<std::string> checkValue(const RecipeOption &option, String
       return std::string("false");
     return wrong("'true' or 'false'");
   case RecipeOption::Activation:
-    if (value == "f32" || value == "int8-token")
+    if (value == "f32" || ActivationForm::parse(value))
       return value.str();
-    return wrong("'f32' or 'int8-token'");
+    return wrong("'f32', or 'int' with 2 to 8 bits and '-token', '-tensor' or '-cluster', as 'int8-token'");
   case RecipeOption::Pattern: {
     std::string error;
     if (!value.empty() && !llvm::Regex(value).isValid(error))
@@ -494,9 +505,10 @@ llvm::Expected<std::vector<RecipeUse>> mlir::quanta::parseRecipes(StringRef text
   if (!uses)
     return uses;
   for (RecipeUse &use : *uses) {
-    if (use.recipe->calibrated && calibration.lookup("--calib").empty())
-      return userError("recipe '" + use.recipe->name +
-                       "' looks at data: give --calib=FILE, an .npz file of inputs, a folder of them, or an .npy token stream");
+    std::string act = use.values.lookup("act");
+    if ((use.recipe->calibrated || isStaticActivation(act)) && calibration.lookup("--calib").empty())
+      return userError("recipe '" + use.recipe->name + (use.recipe->calibrated ? "'" : "' with act=" + act) +
+                       " looks at data: give --calib=FILE, an .npz file of inputs, a folder of them, or an .npy token stream");
     for (const auto &entry : calibration)
       use.values[entry.first()] = entry.second;
     if (auto own = use.values.find("keep"); !keep.empty() && own != use.values.end())

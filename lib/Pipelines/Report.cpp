@@ -49,6 +49,17 @@ static std::string describeEncoding(Value weight) {
   return text;
 }
 
+/// As the option `act` names it, where it is one of those.
+static std::string describeActivation(Attribute encoding) {
+  if (auto uniform = dyn_cast<UniformAttr>(encoding))
+    return ("int" + Twine(uniform.getBits()) + "-token").str();
+  if (auto affine = dyn_cast<AffineAttr>(encoding))
+    return ("int" + Twine(affine.getBits()) + (affine.getSegmentCount() > 1 ? "-cluster" : "-tensor")).str();
+  std::string text;
+  llvm::raw_string_ostream(text) << encoding;
+  return text;
+}
+
 static std::optional<Report::Allocation> readAllocation(ModuleOp module) {
   auto summary = module->getAttrOfType<DictionaryAttr>("quanta.allocation");
   if (!summary)
@@ -97,9 +108,8 @@ void Report::addLayers(ModuleOp module, ArrayRef<std::string> keep) {
     layer.op = op->getName().stripDialect().str();
     layer.shape = type.getShape().vec();
     layer.encoding = describeEncoding(weight);
-    // The one encoding of activations there is: bytes with a scale a token.
-    if (getEncoding(op->getOperand(0).getType()))
-      layer.act = "int8-token";
+    if (Attribute activation = getEncoding(op->getOperand(0).getType()))
+      layer.act = describeActivation(activation);
     uint64_t bits = getStoredBits(weight), count = type.getNumElements();
     layer.bitsPerWeight = count ? double(bits) / count : 0;
     layer.kept = isKept(layer.name) || isKept(weightName);

@@ -1,10 +1,15 @@
 //===- QuantizeActivations.cpp - Layers with encoded weights read encoded activations ---------------------------------------===//
+#include "VerifiedEdits.h"
+#include "quanta/Calibrate/Histogram.h"
 #include "quanta/Dialect/IR/Quanta.h"
+#include "quanta/Support/Error.h"
+#include "quanta/Transforms/ActivationForm.h"
 #include "quanta/Transforms/Passes.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Matchers.h"
 #include "llvm/ADT/MapVector.h"
+#include "llvm/Support/Parallel.h"
 #include "llvm/Support/Regex.h"
 
 namespace mlir::quanta {
@@ -14,6 +19,9 @@ namespace mlir::quanta {
 
 using namespace mlir;
 using namespace mlir::quanta;
+using ::quanta::Array;
+using ::quanta::ArrayMap;
+using ::quanta::Histogram;
 
 namespace {
 
@@ -26,75 +34,184 @@ SmallVector<ReassociationIndices> collapseLeading(int64_t rank) {
   return groups;
 }
 
+/// A value that layers read, and how it is encoded for them.
+struct ReadActivation {
+  SmallVector<Operation *> layers;
+  SmallVector<int64_t> splits; ///< where its second and later segments begin
+  std::vector<Histogram> histograms; ///< of each segment, for static scales
+  Attribute encoding;
+  Value encoded;
+};
+
 struct QuantizeActivations : public mlir::quanta::impl::QuantizeActivationsBase<QuantizeActivations> {
   using QuantizeActivationsBase::QuantizeActivationsBase;
 
   void runOnOperation() override {
     if (act == "f32")
       return;
-    if (act != "int8-token") {
-      getOperation().emitError() << "option 'act' must be f32 or int8-token but is '" << act << "'";
-      return signalPassFailure();
-    }
+    form = ActivationForm::parse(act);
+    if (!form)
+      return fail("option 'act' must be f32 or intN-token, intN-tensor, intN-cluster with N from 2 to 8 but is '" + act + "'");
+    if (range != "mse" && range != "minmax")
+      return fail("option 'range' must be mse or minmax but is '" + range + "'");
+    if (form->isStatic() && data.empty())
+      return fail("act=" + act + " chooses ranges on data: give quanta-quantize-activations data=FILE");
     llvm::Regex onlyPattern(only), keepPattern(keep);
     for (auto [option, text, pattern] : {std::tuple("only", &only, &onlyPattern), std::tuple("keep", &keep, &keepPattern)}) {
       std::string error; // an empty pattern is not valid, and selects nothing
-      if (!text->empty() && !pattern->isValid(error)) {
-        getOperation().emitError() << "option '" << option << "' is not a regular expression: " << error;
-        return signalPassFailure();
-      }
+      if (!text->empty() && !pattern->isValid(error))
+        return fail("option '" + Twine(option) + "' is not a regular expression: " + error);
     }
-    SmallVector<LinearOp> layers;
-    getOperation().walk([&](LinearOp op) {
-      std::string name = getNodeName(op.getLoc()), weightName = getNodeName(op.getWeight().getLoc());
+    activations.clear();
+    getOperation().walk([&](Operation *op) {
+      if (!isa<LinearOp, Conv2DOp>(op))
+        return;
+      std::string name = getNodeName(op->getLoc()), weightName = getNodeName(op->getOperand(1).getLoc());
       auto matches = [&](llvm::Regex &pattern) { return pattern.match(name) || pattern.match(weightName); };
-      auto input = cast<RankedTensorType>(op.getInput().getType());
-      bool serves = getEncoding(op.getWeight().getType()) && matchPattern(op.getWeight(), m_Constant()) && !getEncoding(input) &&
-                    input.getElementType().isF32() && input.getRank() >= 2 && !input.isDynamicDim(input.getRank() - 1);
-      if (serves && (keep.empty() || !matches(keepPattern)) && (only.empty() || matches(onlyPattern)))
-        layers.push_back(op);
+      if (serves(op) && (keep.empty() || !matches(keepPattern)) && (only.empty() || matches(onlyPattern)))
+        add(op);
     });
-    for (LinearOp op : layers)
-      quantize(op);
-    quantized.clear();
+    if (form->isStatic()) {
+      if (activations.empty())
+        return;
+      if (llvm::Error error = chooseRanges())
+        return fail(llvm::toString(std::move(error)));
+    }
+    for (auto &[x, activation] : activations)
+      for (Operation *op : activation.layers)
+        quantize(op, x, activation);
   }
 
+private:
+  void fail(const Twine &message) {
+    getOperation().emitError() << message;
+    signalPassFailure();
+  }
+
+  bool serves(Operation *op) {
+    Value weight = op->getOperand(1);
+    auto input = cast<RankedTensorType>(op->getOperand(0).getType());
+    if (!getEncoding(weight.getType()) || !matchPattern(weight, m_Constant()) || getEncoding(input) || !input.getElementType().isF32())
+      return false;
+    if (isa<Conv2DOp>(op))
+      return form->isStatic();
+    return input.getRank() >= 2 && !input.isDynamicDim(input.getRank() - 1);
+  }
+
+  void add(Operation *op) {
+    ReadActivation &activation = activations[op->getOperand(0)];
+    activation.layers.push_back(op);
+    auto clusters = op->getAttrOfType<DenseI64ArrayAttr>("quanta.input_clusters");
+    if (form->sharing != ActivationForm::Sharing::Cluster || !clusters || !activation.splits.empty())
+      return;
+    int64_t end = 0;
+    for (int64_t count : clusters.asArrayRef().drop_back())
+      activation.splits.push_back(end += count);
+  }
+
+  //===- Static ranges ----------------------------------------------------------------------------------------------------===//
+
+  llvm::Error chooseRanges() {
+    SmallVector<Value> values;
+    for (auto &[x, activation] : activations) {
+      values.push_back(x);
+      activation.histograms.resize(activation.splits.size() + 1);
+    }
+    ModelCheck model(getOperation(), {data, samples, window, seed, threads});
+    auto observe = [&](const ::quanta::CalibrationBatch &, const ArrayMap &, ArrayRef<Array> observed) -> llvm::Error {
+      std::vector<char> finite(observed.size());
+      llvm::parallelFor(0, observed.size(), [&](size_t i) { finite[i] = count(activations.begin()[i].second, observed[i]); });
+      for (auto [fine, entry] : llvm::zip_equal(finite, activations))
+        if (!fine)
+          return ::quanta::userError("the input of '" + getNodeName(entry.second.layers.front()->getLoc()) +
+                                     "' is not finite on the data: ranges cannot be chosen");
+      return llvm::Error::success();
+    };
+    if (llvm::Error error = model.run(values, samples, observe))
+      return error;
+    for (auto &[x, activation] : activations) {
+      activation.encoding = chooseEncoding(activation);
+      activation.histograms.clear();
+    }
+    return llvm::Error::success();
+  }
+
+  static bool count(ReadActivation &activation, const Array &array) {
+    ArrayRef<float> data = array.as<float>();
+    if (!llvm::all_of(data, [](float x) { return std::isfinite(x); }))
+      return false;
+    if (activation.splits.empty()) {
+      activation.histograms.front().add(data);
+      return true;
+    }
+    size_t columns = array.getShape().back();
+    std::vector<float> gathered;
+    for (size_t s = 0; s < activation.histograms.size(); ++s) {
+      size_t begin = s ? activation.splits[s - 1] : 0, end = s < activation.splits.size() ? activation.splits[s] : columns;
+      gathered.clear();
+      for (size_t row = 0; row < data.size(); row += columns)
+        gathered.insert(gathered.end(), data.begin() + row + begin, data.begin() + row + end);
+      activation.histograms[s].add(gathered);
+    }
+    return true;
+  }
+
+  Attribute chooseEncoding(const ReadActivation &activation) {
+    int64_t least = AffineAttr::getLeastCode(form->bits), levels = AffineAttr::getGreatestCode(form->bits) - least + 1;
+    // The zeros that pad a convolution's input need a code, and those behind rectifiers are many.
+    bool throughZero = activation.splits.empty();
+    SmallVector<float> scales;
+    SmallVector<int64_t> zeros;
+    for (const Histogram &histogram : activation.histograms) {
+      Histogram::Grid grid = range == "mse" ? histogram.bestGrid(levels, throughZero) : histogram.wholeGrid(levels, throughZero);
+      scales.push_back(static_cast<float>(grid.step));
+      zeros.push_back(grid.zero + least);
+    }
+    MLIRContext *context = &getContext();
+    return AffineAttr::get(context, form->bits, DenseI64ArrayAttr::get(context, activation.splits), DenseF32ArrayAttr::get(context, scales),
+                           DenseI64ArrayAttr::get(context, zeros));
+  }
+
+  //===- Rewriting --------------------------------------------------------------------------------------------------------===//
+
   /// The input's encoded form; layers that read the same value share it.
-  Value getQuantized(Value x) {
-    Value &result = quantized[x];
-    if (result)
-      return result;
+  Value getEncoded(Operation *op, Value x, ReadActivation &activation) {
+    if (activation.encoded)
+      return activation.encoded;
     ImplicitLocOpBuilder b(x.getLoc(), &getContext());
     b.setInsertionPointAfterValue(x);
     auto type = cast<RankedTensorType>(x.getType());
-    Value tokens = x;
-    if (type.getRank() > 2)
-      tokens = tensor::CollapseShapeOp::create(b, x, collapseLeading(type.getRank()));
-    type = cast<RankedTensorType>(tokens.getType());
-    auto encoding = UniformAttr::get(&getContext(), 8, UniformAttr::kRow, ZeroKind::Symmetric, b.getF32Type(), 0);
-    return result = QuantizeOp::create(b, RankedTensorType::get(type.getShape(), type.getElementType(), encoding), tokens);
+    if (isa<LinearOp>(op) && type.getRank() > 2)
+      x = tensor::CollapseShapeOp::create(b, x, collapseLeading(type.getRank()));
+    type = cast<RankedTensorType>(x.getType());
+    if (!activation.encoding)
+      activation.encoding = UniformAttr::get(&getContext(), form->bits, UniformAttr::kRow, ZeroKind::Symmetric, b.getF32Type(), 0);
+    auto encoded = RankedTensorType::get(type.getShape(), type.getElementType(), activation.encoding);
+    return activation.encoded = QuantizeOp::create(b, encoded, x);
   }
 
-  void quantize(LinearOp op) {
-    Value x = op.getInput(), tokens = getQuantized(x);
-    ImplicitLocOpBuilder b(op.getLoc(), op);
-    auto type = cast<RankedTensorType>(op.getResult().getType());
+  void quantize(Operation *op, Value x, ReadActivation &activation) {
+    Value encoded = getEncoded(op, x, activation);
+    auto linear = dyn_cast<LinearOp>(op);
+    auto type = cast<RankedTensorType>(op->getResult(0).getType());
     int64_t rank = type.getRank();
-    if (rank == 2) {
-      op.getInputMutable().assign(tokens);
+    if (!linear || rank == 2) {
+      op->setOperand(0, encoded);
       return;
     }
-    auto flat = RankedTensorType::get({cast<RankedTensorType>(tokens.getType()).getDimSize(0), type.getDimSize(rank - 1)}, type.getElementType());
-    auto layer = LinearOp::create(b, flat, tokens, op.getWeight(), op.getBias());
+    ImplicitLocOpBuilder b(op->getLoc(), op);
+    auto flat = RankedTensorType::get({cast<RankedTensorType>(encoded.getType()).getDimSize(0), type.getDimSize(rank - 1)}, type.getElementType());
+    auto layer = LinearOp::create(b, flat, encoded, linear.getWeight(), linear.getBias());
     layer->setDiscardableAttrs(op->getDiscardableAttrDictionary());
-    SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, op.getLoc(), x);
+    SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, op->getLoc(), x);
     sizes.back() = b.getIndexAttr(type.getDimSize(rank - 1));
     Value result = tensor::ExpandShapeOp::create(b, type, layer.getResult(), collapseLeading(rank), sizes);
-    op.getResult().replaceAllUsesWith(result);
-    op.erase();
+    op->getResult(0).replaceAllUsesWith(result);
+    op->erase();
   }
 
-  llvm::MapVector<Value, Value> quantized;
+  std::optional<ActivationForm> form;
+  llvm::MapVector<Value, ReadActivation> activations;
 };
 
 } // namespace

@@ -11,6 +11,7 @@ using namespace mlir;
 using namespace mlir::quanta;
 using ::quanta::Array;
 using ::quanta::ArrayMap;
+using ::quanta::CalibrationBatch;
 using ::quanta::CalibrationData;
 using ::quanta::userError;
 
@@ -53,58 +54,71 @@ static void widen(ChannelRange &range, const Array &array) {
     }
 }
 
-llvm::Error ModelCheck::observe(MutableArrayRef<std::pair<Value, ChannelRange>> values) {
+llvm::Error ModelCheck::run(ArrayRef<Value> values, int64_t samples,
+                            function_ref<llvm::Error(const CalibrationBatch &, const ArrayMap &, ArrayRef<Array>)> use) {
   IRMapping mapping;
   OwningOpRef<ModuleOp> graph(cast<ModuleOp>(module->clone(mapping)));
-  for (auto [i, entry] : llvm::enumerate(values)) {
-    Value value = mapping.lookup(entry.first);
+  for (auto [i, original] : llvm::enumerate(values)) {
+    Value value = mapping.lookup(original);
     OpBuilder builder(graph->getContext());
     builder.setInsertionPointAfterValue(value);
-    auto observer = ObserveOp::create(builder, value.getLoc(), value.getType(), value, "channels" + std::to_string(i));
+    auto observer = ObserveOp::create(builder, value.getLoc(), value.getType(), value, "value" + std::to_string(i));
     value.replaceAllUsesExcept(observer, observer);
-    entry.second.min.assign(entry.second.map.size(), INFINITY);
-    entry.second.max.assign(entry.second.map.size(), -INFINITY);
   }
   auto runnable = prepare(*graph);
   if (!runnable)
     return runnable.takeError();
-  auto data = open(values.empty() ? std::min(options.samples, kVerifiedSamples) : options.samples);
+  auto data = open(samples);
   if (!data)
     return data.takeError();
-  inputs.clear();
-  outputs.clear();
-  for (int64_t seen = 0;;) {
+  for (bool any = false;; any = true) {
     auto batch = data->next();
     if (!batch)
       return batch.takeError();
     if (!*batch)
-      break;
-    auto results = (*runnable)->run((*batch)->arrays);
-    if (!results)
-      return results.takeError();
-    for (auto [i, entry] : llvm::enumerate(values)) {
-      auto found = results->find("observe:channels" + std::to_string(i));
-      if (found == results->end() || found->second.getType() != ::quanta::DType::F32)
+      return any ? llvm::Error::success() : userError("'" + options.data + "' holds no samples");
+    auto outputs = (*runnable)->run((*batch)->arrays);
+    if (!outputs)
+      return outputs.takeError();
+    std::vector<Array> observed;
+    for (size_t i = 0; i < values.size(); ++i) {
+      auto found = outputs->find("observe:value" + std::to_string(i));
+      if (found == outputs->end() || found->second.getType() != ::quanta::DType::F32)
         return userError("the model does not hand out an observed value of f32");
-      widen(entry.second, found->second);
-      results->erase(found);
+      observed.push_back(found->second);
+      outputs->erase(found);
     }
-    if (seen < kVerifiedSamples) {
-      inputs.push_back((*batch)->arrays);
+    if (llvm::Error error = use(**batch, *outputs, observed))
+      return error;
+  }
+}
+
+llvm::Error ModelCheck::observe(MutableArrayRef<std::pair<Value, ChannelRange>> ranges) {
+  SmallVector<Value> values;
+  for (auto &[value, range] : ranges) {
+    values.push_back(value);
+    range.min.assign(range.map.size(), INFINITY);
+    range.max.assign(range.map.size(), -INFINITY);
+  }
+  inputs.clear();
+  outputs.clear();
+  int64_t samples = ranges.empty() ? std::min(options.samples, kVerifiedSamples) : options.samples;
+  return run(values, samples, [&](const CalibrationBatch &batch, const ArrayMap &out, ArrayRef<Array> observed) {
+    for (auto [range, array] : llvm::zip_equal(ranges, observed))
+      widen(range.second, array);
+    if (batch.firstSample < kVerifiedSamples) {
+      inputs.push_back(batch.arrays);
       // The model owns its results until it runs again.
       ArrayMap copies;
-      for (auto &[name, array] : *results) {
+      for (auto &[name, array] : out) {
         Array copy = Array::zeros(array.getType(), array.getShape().vec());
         memcpy(copy.mutableData(), array.data(), array.getByteSize());
         copies[name] = copy;
       }
       outputs.push_back(std::move(copies));
     }
-    seen += (*batch)->samples;
-  }
-  if (inputs.empty())
-    return userError("'" + options.data + "' holds no samples");
-  return llvm::Error::success();
+    return llvm::Error::success();
+  });
 }
 
 llvm::Expected<double> ModelCheck::difference() {

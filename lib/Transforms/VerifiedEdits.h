@@ -32,6 +32,12 @@ public:
   ModelCheck(ModuleOp module, const DataOptions &options) : module(module), options(options) {}
 
   bool canRun() const { return !options.data.empty(); }
+  /// Runs the model, as it is, on so many samples, and hands out each batch with the f32 arrays of the values. Arrays are valid
+  /// until `use` returns.
+  llvm::Error run(ArrayRef<Value> values, int64_t samples,
+                  function_ref<llvm::Error(const ::quanta::CalibrationBatch &batch, const ::quanta::ArrayMap &outputs,
+                                           ArrayRef<::quanta::Array> observed)>
+                      use);
   /// Runs the model on all samples: keeps the outputs of the first of them for difference() and fills in the ranges'
   /// min and max.
   llvm::Error observe(MutableArrayRef<std::pair<Value, ChannelRange>> values);

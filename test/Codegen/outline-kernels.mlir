@@ -112,10 +112,10 @@ func.func @batches(%a: tensor<1x2x3x4x5xf32>, %b: tensor<2x2x3x5x4xf32>) -> tens
 
 // Encoded activations are bytes and scales; a weight in float takes them decoded.
 // CHECK-LABEL: func @activations
-// CHECK: %[[Q:.*]]:2 = quanta.kernel "quantize" ins(%arg0 : tensor<?x72xf32>) outs(%{{.*}}, %{{.*}} : tensor<?x128xi8>, tensor<?xf32>)
-// CHECK: quanta.kernel "linear" ins(%[[Q]]#0, %[[Q]]#1 : tensor<?x128xi8>, tensor<?xf32>) weights({{.*}}) outs({{.*}}) {activation = #
+// CHECK: %[[Q:.*]]:2 = quanta.kernel "quantize" ins(%arg0 : tensor<?x72xf32>) outs(%{{.*}}, %{{.*}} : tensor<?x128xi8>, tensor<?xf32>) {activation = #
 // CHECK: %[[CODES:.*]] = tensor.extract_slice %[[Q]]#0[0, 0] [%{{.*}}, 72] [1, 1]
 // CHECK: %[[X:.*]] = linalg.generic {{.*}} ins(%[[CODES]], %[[Q]]#1
+// CHECK: quanta.kernel "linear" ins(%[[Q]]#0, %[[Q]]#1 : tensor<?x128xi8>, tensor<?xf32>) weights({{.*}}) outs({{.*}}) {activation = #
 // CHECK: quanta.kernel "linear" ins(%[[X]] : tensor<?x72xf32>)
 #u4 = #quanta.uniform<bits = 4>
 #act = #quanta.uniform<bits = 8, scale = f32>
@@ -130,8 +130,32 @@ func.func @activations(%x: tensor<?x72xf32>) -> (tensor<?x2xf32>, tensor<?x2xf32
 
 // -----
 
-func.func @activations_of_4_bits(%x: tensor<?x72xf32>) -> tensor<?x72xf32, #quanta.uniform<bits = 4>> {
-  // expected-error@+1 {{activations can be encoded as #quanta.uniform<bits = 8, scale = f32> only, but got #quanta.uniform<bits = 4>}}
+// Known scales: bytes for integers; for floats the nearest values, without bytes in between. Segments need parameters by column,
+// and integer kernels to know which parts of the weight they are. Zero points are in the bias: 3 · 2 · 8 · (5 − 8) / 2 + 1.
+// CHECK-LABEL: func @static_activations
+// CHECK-DAG: %[[TABLE:.*]] = arith.constant dense<{{\[\[}}0, 0, 64, 0], [8, 64, 8, 0]]> : tensor<2x4xi32>
+// CHECK-DAG: %[[SCALES:.*]] = arith.constant dense<[5.000000e-01, 2.000000e+00]> : tensor<2xf32>
+// CHECK-DAG: %[[BIAS:.*]] = arith.constant dense<-7.100000e+01> : tensor<2xf32>
+// CHECK-DAG: linalg.generic {{.*}} ins(%arg0, %{{.*}}, %{{.*}}, %{{.*}} : tensor<?x72xf32>, tensor<72xf32>, tensor<72xf32>, tensor<72xf32>)
+// CHECK-DAG: %[[CODES:.*]] = quanta.kernel "quantize" ins(%arg0, %{{.*}}, %{{.*}} : tensor<?x72xf32>, tensor<72xf32>, tensor<72xf32>) outs(%{{.*}} : tensor<?x128xi8>)
+// CHECK-DAG: quanta.kernel "linear" ins(%{{.*}} : tensor<?x72xf32>)
+// CHECK-DAG: quanta.kernel "linear" ins(%[[CODES]], %[[TABLE]], %[[SCALES]], %[[BIAS]] : tensor<?x128xi8>, tensor<2x4xi32>, tensor<2xf32>, tensor<2xf32>)
+#u4 = #quanta.uniform<bits = 4>
+#segments = #quanta.affine<bits = 4, splits = [64], scales = [0.5, 2.0], zeros = [0, -3]>
+func.func @static_activations(%x: tensor<?x72xf32>) -> (tensor<?x2xf32>, tensor<?x2xf32>) {
+  %f = arith.constant dense<0.5> : tensor<2x72xf32>
+  %b = arith.constant dense<1.0> : tensor<2xf32>
+  %w = quanta.constant {codes = dense<5> : tensor<2x72xi8>, scales = dense<0.5> : tensor<2x1xf16>} : tensor<2x72xf32, #u4>
+  %q = quanta.quantize %x : tensor<?x72xf32> to tensor<?x72xf32, #segments>
+  %y = quanta.linear %q, %f : (tensor<?x72xf32, #segments>, tensor<2x72xf32>) -> tensor<?x2xf32>
+  %z = quanta.linear %q, %w bias %b : (tensor<?x72xf32, #segments>, tensor<2x72xf32, #u4>, tensor<2xf32>) -> tensor<?x2xf32>
+  return %y, %z : tensor<?x2xf32>, tensor<?x2xf32>
+}
+
+// -----
+
+func.func @activations_of_other_scales(%x: tensor<?x72xf32>) -> tensor<?x72xf32, #quanta.uniform<bits = 4>> {
+  // expected-error@+1 {{activations can be encoded as #quanta.affine, or as #quanta.uniform of 2 to 8 bits with group = 0, a symmetric zero and scale = f32, but got #quanta.uniform<bits = 4>}}
   %q = quanta.quantize %x : tensor<?x72xf32> to tensor<?x72xf32, #quanta.uniform<bits = 4>>
   return %q : tensor<?x72xf32, #quanta.uniform<bits = 4>>
 }

@@ -18,7 +18,11 @@
 // RUN: FileCheck %s --check-prefix=ACTREPORT < %t.json
 // ACTREPORT: "act": "int8-token"
 // RUN: not quantc %s -o %t.o --recipe 'rtn{act=int9}' 2>&1 | FileCheck %s --check-prefix=WRONG
-// WRONG: recipe 'rtn': option 'act' must be 'f32' or 'int8-token', got 'int9'
+// WRONG: recipe 'rtn': option 'act' must be 'f32', or 'int' with 2 to 8 bits and '-token', '-tensor' or '-cluster', as 'int8-token', got 'int9'
+// RUN: not quantc %s -o %t.o --recipe 'rtn{act=int8-tensor}' 2>&1 | FileCheck %s --check-prefix=NODATA
+// NODATA: recipe 'rtn' with act=int8-tensor looks at data: give --calib=FILE
+// RUN: quantc %s -o %t.mlir --calib in.npz --recipe 'rtn{act=int4-cluster}' --dump-pass-pipeline 2>&1 | FileCheck %s --check-prefix=STATIC
+// STATIC: quanta-quantize-activations{act=int4-cluster data=in.npz {{.*}}range=mse samples=128
 // RUN: quantc %s -o %t.html.mlir --recipe rtn --report %t.html && FileCheck %s --check-prefix=HTML < %t.html
 // HTML: <svg
 

@@ -1,7 +1,8 @@
 # REQUIRES: onnx, x86_64
 # RUN: %python %s %t
-"""Linear layers on 8-bit activations: every number of bits and kind of zero, groups that divide a row and that do not, odd sizes, one
-row and several, each level of instructions, one thread and more. Layers with one group a row are exact to the last bit."""
+"""Linear layers on encoded activations: every number of bits and kind of zero, groups that divide a row and that do not, odd sizes, one
+row and several, each level of instructions, one thread and more. Layers with one group a row are exact to the last bit. Most read
+bytes with a scale a token; STATIC ones read fewer bits, and known scales of one segment or more, with zero points."""
 import pathlib
 import subprocess
 import sys
@@ -15,11 +16,17 @@ SHAPES = [(37, 100), (16, 33), (5, 300), (130, 256), (48, 20)]
 KINDS = [(bits, zero, 0) for bits in range(1, 9) for zero in ("symmetric", "point", "offset")]
 KINDS += [(2, zero, 3) for zero in ("symmetric", "offset", "symmetric", "symmetric", "symmetric")]
 GROUPS = [0, 32, 20, -1, 64, 7]
+TOKEN = "#quanta.uniform<bits = 8, scale = f32>"
+# Shape, weights, their group, activations: bits, where segments begin (at blocks of the weight, or not), scales, zero points.
+STATIC = [(0, (4, "offset", 0), 0, (8, [], [0.02], [-5])), (1, (8, "symmetric", 0), -1, (8, [8, 32], [0.02, 0.1, 0.03], [0, 40, -300])),
+          (2, (3, "point", 0), 64, (4, [32, 96], [0.3, 0.4, 0.5], [0, 3, -1])), (3, (2, "offset", 0), 32, (8, [64, 128], [0.03, 0.02, 0.01], [0, 7, -9])),
+          (3, (2, "symmetric", 3), 0, (8, [], [0.02], [3])), (3, (1, "symmetric", 0), 0, (6, [96], [0.2, 0.1], [1, 0])),
+          (4, (4, "symmetric", 0), 0, (8, [3, 11], [0.02, 0.03, 0.04], [0, 1, -1])), (2, (4, "point", 0), 7, (5, [], [0.2], [0]))]
 
 
-def layer(index, bits, zero, levels):
-    rows, columns = SHAPES[index % len(SHAPES)]
-    group = GROUPS[index % len(GROUPS)]
+def layer(index, bits, zero, levels, group=None, act=None, shape=None):
+    rows, columns = SHAPES[index % len(SHAPES) if shape is None else shape]
+    group = GROUPS[index % len(GROUPS)] if group is None else group
     size = columns if group <= 0 else min(group, columns)
     scale_shape = (1 if group == -1 else rows, -(-columns // size))
     codes = rng.integers(0, levels or 2**bits, (rows, columns), dtype=np.uint8)
@@ -37,8 +44,8 @@ def layer(index, bits, zero, levels):
     else:
         decoded = (codes.astype(np.float64) - middle) * spread(scales)
     bias = rng.standard_normal(rows).astype(np.float32) if index % 2 else None
-    exact = (codes.astype(np.float64) - middle, spread(scales)[:, 0]) if scale_shape[1] == 1 and zero != "offset" and bias is None else None
-    return {"encoding": f"#quanta.uniform<bits = {bits}, group = {group}, zero = {zero}, levels = {levels}>", "parts": parts,
+    exact = (codes.astype(np.float64) - middle, spread(scales)[:, 0]) if scale_shape[1] == 1 and zero != "offset" and bias is None and not act else None
+    return {"act": act, "encoding": f"#quanta.uniform<bits = {bits}, group = {group}, zero = {zero}, levels = {levels}>", "parts": parts,
             "decoded": decoded, "bias": bias, "exact": exact}
 
 
@@ -51,27 +58,37 @@ def module(layers):
     columns = sorted({one["decoded"].shape[1] for one in layers})
     body, types = [], []
     for k in columns:
-        body.append(f"%q{k} = quanta.quantize %x{k} : tensor<?x{k}xf32> to tensor<?x{k}xf32, #act>")
+        body.append(f"%q{k} = quanta.quantize %x{k} : tensor<?x{k}xf32> to tensor<?x{k}xf32, {TOKEN}>")
     for i, one in enumerate(layers):
         n, k = one["decoded"].shape
         parts = ", ".join(f"{name} = {constant(value)}" for name, value in one["parts"].items())
         body.append(f"%w{i} = quanta.constant {{{parts}}} : tensor<{n}x{k}xf32, {one['encoding']}>")
-        bias, bias_type = "", ""
+        bias, bias_type, q, act = "", "", f"%q{k}", TOKEN
+        if one["act"]:
+            q, (width, splits, scales, zeros) = f"%s{i}", one["act"]
+            act = f"#quanta.affine<bits = {width}, splits = {splits}, scales = {scales}, zeros = {zeros}>"
+            body.append(f"{q} = quanta.quantize %x{k} : tensor<?x{k}xf32> to tensor<?x{k}xf32, {act}>")
         if one["bias"] is not None:
             body.append(f"%b{i} = arith.constant {constant(one['bias'])}")
             bias, bias_type = f" bias %b{i}", f", tensor<{n}xf32>"
         types.append(f"tensor<?x{n}xf32>")
-        body.append(f"%y{i} = quanta.linear %q{k}, %w{i}{bias} : (tensor<?x{k}xf32, #act>, tensor<{n}x{k}xf32, {one['encoding']}>{bias_type}) -> {types[-1]}")
+        body.append(f"%y{i} = quanta.linear {q}, %w{i}{bias} : (tensor<?x{k}xf32, {act}>, tensor<{n}x{k}xf32, {one['encoding']}>{bias_type}) -> {types[-1]}")
     quote = lambda names: ", ".join('"' + name + '"' for name in names)
     dims = ", ".join('["rows", ' + str(k) + "]" for k in columns)
-    return (f"#act = #quanta.uniform<bits = 8, scale = f32>\n"
-            f"func.func @main({', '.join(f'%x{k}: tensor<?x{k}xf32>' for k in columns)}) -> ({', '.join(types)}) attributes {{\n"
+    return (f"func.func @main({', '.join(f'%x{k}: tensor<?x{k}xf32>' for k in columns)}) -> ({', '.join(types)}) attributes {{\n"
             f"    quanta.inputs = [{quote(f'x{k}' for k in columns)}], quanta.outputs = [{quote(f'y{i}' for i in range(len(layers)))}],\n"
             f"    quanta.dims = [{dims}]}} {{\n  " + "\n  ".join(body) +
             f"\n  return {', '.join(f'%y{i}' for i in range(len(layers)))} : {', '.join(types)}\n}}\n")
 
 
-def quantize(x):
+def quantize(x, act=None):
+    """Integers, and what a unit of them is worth."""
+    if act:
+        width, splits, scales, zeros = act
+        spread = lambda values, kind: np.repeat(np.array(values, kind), np.diff([0, *splits, x.shape[1]]))
+        scale, zero = spread(scales, np.float32), spread(zeros, np.int64)
+        code = (x.astype(np.float64) * (np.float32(1) / scale) + zero).astype(np.float32)
+        return np.rint(np.clip(code, max(-127, -2 ** (width - 1)), 2 ** (width - 1) - 1)).astype(np.int64) - zero, scale
     top = np.abs(x).max(1, keepdims=True)
     top[top < 2.0**-100] = 0  # a token of nothing
     factor = np.divide(np.float32(127), top, out=np.zeros_like(top), where=top > 0)
@@ -79,6 +96,7 @@ def quantize(x):
 
 
 layers = [layer(i, *kind) for i, kind in enumerate(KINDS)]
+layers += [layer(i, *kind, group, act, shape) for i, (shape, kind, group, act) in enumerate(STATIC)]
 cases = {}
 for rows in (1, 2, 7, 150):
     cases[rows] = {f"x{k}": rng.standard_normal((rows, k)).astype(np.float32) for k in {k for _, k in SHAPES}}
@@ -106,9 +124,9 @@ for cpu in ("native", "skylake-avx512", "x86-64-v3", "x86-64-v2"):
     for rows, feed in cases.items():
         for position, i in enumerate(used):
             one, got = layers[i], outputs[0][f"m{rows}.y{position}"]
-            q, scale = quantize(feed[f"x{one['decoded'].shape[1]}"])
-            want = (q @ one["decoded"].T) * scale.astype(np.float64) + (0 if one["bias"] is None else one["bias"])
-            bound = (np.abs(q) @ np.abs(one["decoded"]).T * scale.astype(np.float64)).max() + 1
+            q, scale = quantize(feed[f"x{one['decoded'].shape[1]}"], one["act"])
+            want = ((q * scale.astype(np.float64)) @ one["decoded"].T) + (0 if one["bias"] is None else one["bias"])
+            bound = ((np.abs(q) * scale.astype(np.float64)) @ np.abs(one["decoded"]).T).max() + 1
             error = np.abs(got - want).max() / bound
             checked += 1
             what = f"{cpu}: {one['encoding']}, {one['decoded'].shape}, {rows} rows"

@@ -1,10 +1,12 @@
 // RUN: quant-opt %s -split-input-file --quanta-quantize-activations="keep=/kept" | FileCheck %s
 // RUN: quant-opt %s -split-input-file --quanta-quantize-activations=act=f32 | FileCheck %s --check-prefix=FLOAT
-// RUN: not quant-opt %s -split-input-file --quanta-quantize-activations=act=int5 2>&1 | FileCheck %s --check-prefix=ACT
+// RUN: quant-opt %s -split-input-file --quanta-quantize-activations=act=int4-token | FileCheck %s --check-prefix=INT4
+// RUN: not quant-opt %s -split-input-file --quanta-quantize-activations=act=int9-token 2>&1 | FileCheck %s --check-prefix=ACT
 // RUN: not quant-opt %s -split-input-file "--quanta-quantize-activations=only=(" 2>&1 | FileCheck %s --check-prefix=REGEX
 
 // FLOAT-NOT: quanta.quantize
-// ACT: error: option 'act' must be f32 or int8-token but is 'int5'
+// INT4: #{{.*}} = #quanta.uniform<bits = 4, scale = f32>
+// ACT: error: option 'act' must be f32 or intN-token, intN-tensor, intN-cluster with N from 2 to 8 but is 'int9-token'
 // REGEX: error: option 'only' is not a regular expression
 
 #u4 = #quanta.uniform<bits = 4>

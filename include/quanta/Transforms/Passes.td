@@ -751,16 +751,27 @@ def SolveAllocated : Pass<"quanta-solve-allocated", "::mlir::ModuleOp"> {
 }
 
 def QuantizeActivations : Pass<"quanta-quantize-activations", "::mlir::ModuleOp"> {
-  let summary = "let linear layers with encoded weights read 8-bit activations";
+  let summary = "let layers with encoded weights read activations in a few bits";
   let description = [{
-    Puts a `quanta.quantize` in front of every `quanta.linear` with an encoded constant weight and an f32 input, so that kernels
-    multiply integers. Layers that read the same value share it. `act=int8-token`: bytes from −127 to 127 with a scale for each
-    token (each row of the last dimension), found while the model runs: the largest magnitude / 127, rounded half to even. Leading
-    dimensions are collapsed into one for the layer and expanded behind it. `act=f32` changes nothing.
+    Puts a `quanta.quantize` in front of every `quanta.linear` and `quanta.conv2d` with an encoded constant weight and an f32 input,
+    so that kernels can multiply integers. Layers that read the same value share it. Leading dimensions of a linear layer's input
+    are collapsed into one for the layer and expanded behind it. `act` says what shares a scale, N being 2 to 8 bits:
 
-    Precondition: weights have been quantized. Left alone: layers whose node or weight name matches `keep`, those that do not match
-    `only`, weights that are not constant or in float, inputs of rank 1 or with a dynamic last dimension. Errors: an unknown `act`, a
-    pattern that is no regular expression. Cost: linear in the ops.
+    * `intN-token`: each token (each row of the last dimension), found while the model runs: its largest magnitude / (2^(N−1) − 1).
+    * `intN-tensor`: the whole input; the range is chosen here, on data, with a zero point.
+    * `intN-cluster`: each cluster of channels that `quanta-reorder` left on the layer, or the whole input where it left none,
+      likewise (RPTQ, Yuan et al. 2023).
+    * `f32` changes nothing.
+
+    Static ranges are those of the model as it is, its weights already encoded: it is run on `samples` of `data`. `range=mse` takes
+    the range, among the whole one shrunk to 1 % … 100 %, that leaves the least squared error of the values; `range=minmax` the
+    whole one.
+
+    Preconditions: weights have been quantized; for static ranges data. Left alone: layers whose node or weight name matches `keep`,
+    those that do not match `only`, weights that are not constant or in float, inputs of rank 1 or with a dynamic last dimension;
+    with `intN-token` convolutions. Errors: an unknown `act` or `range`, a pattern that is no regular expression, missing or unfit
+    data, inputs that are not finite. Cost: linear in the ops; for static ranges a run of the model on the data, and a histogram of
+    8192 bins for each range.
 
     ```mlir
     %y = quanta.linear %x, %w : (tensor<?x384xf32>, tensor<1024x384xf32, #u4>) -> tensor<?x1024xf32>
@@ -770,9 +781,15 @@ def QuantizeActivations : Pass<"quanta-quantize-activations", "::mlir::ModuleOp"
     ```
   }];
   let options = [
-    Option<"act", "act", "std::string", "\"int8-token\"", "precision of activations: f32 or int8-token">,
+    Option<"act", "act", "std::string", "\"int8-token\"", "precision of activations: f32 or intN-token, intN-tensor, intN-cluster">,
     Option<"only", "only", "std::string", "", "regular expression on node or weight names: these layers alone">,
     Option<"keep", "keep", "std::string", "", "regular expression on node or weight names: leave these layers' inputs in f32">,
+    Option<"range", "range", "std::string", "\"mse\"", "how static ranges are chosen: mse or minmax">,
+    Option<"data", "data", "std::string", "", "an .npz file, a folder of them, or an .npy token stream">,
+    Option<"samples", "samples", "int64_t", "128", "at most so many; of files the first ones, of a stream windows">,
+    Option<"window", "window", "int64_t", "256", "tokens of a sample of a stream">,
+    Option<"seed", "seed", "uint64_t", "0", "of the windows' offsets">,
+    Option<"threads", "threads", "unsigned", "0", "threads that run the model; 0 is one for each CPU">,
   ];
   let dependentDialects = ["::mlir::quanta::QuantaDialect", "::mlir::tensor::TensorDialect"];
 }

@@ -28,8 +28,21 @@ public:
   IntegerLinear(KernelBuilder &b, const KernelArgs &args)
       : b(b), weight(cast<UniformAttr>(Attribute(cast<PackedAttr>(args.config.get("encoding")).getBase())), args.getInts("shape"),
                      args.weights),
-        codes(args.inputs[0]), scales(args.inputs[1]), bias(args.inputs.size() > 2 ? args.inputs[2] : Value()), y(args.outputs[0]),
-        rows(b.dim(codes, 0)) {}
+        codes(args.inputs[0]), y(args.outputs[0]), rows(b.dim(codes, 0)) {
+    ValueRange inputs = args.inputs.drop_front();
+    if (auto affine = dyn_cast<AffineAttr>(args.config.get("activation"))) {
+      parts = getIntegerParts(affine, weight.uniform(), args.getInts("shape"));
+      if (affine.getSegmentCount() == 1)
+        constantScale = affine.getScales()[0];
+      else
+        partTable = inputs[0], factors = inputs[1];
+      inputs = inputs.drop_front(partTable ? 2 : 0);
+    } else {
+      scales = inputs[0];
+      inputs = inputs.drop_front();
+    }
+    bias = inputs.empty() ? Value() : inputs[0];
+  }
 
   void emit() {
     emitColumnSums();
@@ -43,6 +56,29 @@ public:
   }
 
 private:
+  /// Columns that share the scales of weights and activations: a group of the weight, or what lies of one in a segment.
+  struct Part {
+    Value firstBlock, blocks, firstColumn, columns, group;
+    Value factor; ///< of the activations, where segments differ
+  };
+  int64_t partCount() const { return partTable ? static_cast<int64_t>(parts.size()) : weight.groups(); }
+  Part part(Value index) {
+    if (!partTable)
+      return {b.mul(index, weight.groupBlocks()), weight.groupBlocks(b, index), b.mul(index, weight.groupColumns()),
+              weight.groupColumns(b, index), index, Value()};
+    auto field = [&](int64_t f) {
+      return Value(arith::IndexCastOp::create(b, b.getIndexType(), b.load(partTable, {index, b.index(f)})));
+    };
+    Value columns = field(2);
+    return {field(0), b.ceilDiv(columns, weight.blockColumns()), field(1), columns, field(3), b.load(factors, {index})};
+  }
+  /// Whether all parts are whole multiples of so many columns.
+  bool partsAreMultiplesOf(int64_t width) const {
+    if (!partTable)
+      return weight.groupColumns() % width == 0 && weight.columns() % width == 0;
+    return llvm::all_of(parts, [&](const IntegerPart &one) { return one.columns % width == 0; });
+  }
+
   Value toFloat(Value integers) { return arith::SIToFPOp::create(b, b.f32Tile(), integers); }
 
   /// The activations of columns `column` to `column + 3` of a row in every lane.
@@ -52,10 +88,10 @@ private:
     return vector::BroadcastOp::create(b, b.i32Tile(), Value(vector::BitCastOp::create(b, word, loaded)));
   }
 
-  /// Σ x of each row and group, which zero points are multiplied by.
+  /// Σ x of each row and part, which zero points are multiplied by.
   void emitColumnSums() {
     constexpr int64_t kWidth = 4 * kLanes;
-    auto type = MemRefType::get({cast<MemRefType>(codes.getType()).getDimSize(0), weight.groups()}, b.getI32Type());
+    auto type = MemRefType::get({cast<MemRefType>(codes.getType()).getDimSize(0), partCount()}, b.getI32Type());
     SmallVector<Value> sizes;
     if (type.isDynamicDim(0))
       sizes.push_back(rows);
@@ -66,8 +102,9 @@ private:
     b.parallel(b.ceilDiv(rows, perTask), [&](Value task) {
       Value first = b.mul(task, perTask);
       b.loop(first, b.min(rows, b.add(first, perTask)), 1, [&](Value row) {
-        b.loop(b.index(0), b.index(weight.groups()), 1, [&](Value group) {
-          Value begin = b.mul(group, weight.groupColumns()), columns = weight.groupColumns(b, group);
+        b.loop(b.index(0), b.index(partCount()), 1, [&](Value index) {
+          Part one = part(index);
+          Value begin = one.firstColumn, columns = one.columns;
           auto add = [&](Value column, Value sum, bool whole) {
             Value loaded = vector::LoadOp::create(b, i8s, codes, ValueRange{row, b.add(begin, column)});
             if (!whole) {
@@ -80,16 +117,16 @@ private:
           Value sum = b.loop(b.index(0), whole, kWidth, ValueRange{b.tileOf(0)}, [&](Value column, ValueRange carried) {
             return SmallVector<Value>{add(column, carried[0], true)};
           })[0];
-          if (weight.groupColumns() % kWidth || weight.columns() % kWidth)
+          if (!partsAreMultiplesOf(kWidth))
             sum = b.select(b.less(whole, columns), TypeRange{sum.getType()}, [&] { return SmallVector<Value>{add(whole, sum, false)}; },
                            [&] { return SmallVector<Value>{sum}; })[0];
-          memref::StoreOp::create(b, b.reduceAdd(sum), columnSums, ValueRange{row, group});
+          memref::StoreOp::create(b, b.reduceAdd(sum), columnSums, ValueRange{row, index});
         });
       });
     });
   }
 
-  /// scale · (Σ q·x − zero · Σ x) + offset · Σ x, added to the sum over groups.
+  /// scale · (Σ q·x − zero · Σ x) + offset · Σ x, added to the sum over parts.
   Value addGroup(const IntegerTiles::Affine &affine, Value products, Value columnSum, Value sum) {
     if (affine.zero)
       products = b.sub(products, b.mul(affine.zero, columnSum));
@@ -97,8 +134,20 @@ private:
     return affine.offset ? b.fma(toFloat(columnSum), affine.offset, sum) : sum;
   }
 
+  /// The weight's, times the activations'.
+  IntegerTiles::Affine affine(Value tile, const Part &one) {
+    IntegerTiles::Affine result = weight.affine(b, tile, one.group);
+    if (one.factor) {
+      Value factor = b.splat(one.factor);
+      result.scale = b.mulf(result.scale, factor);
+      result.offset = result.offset ? b.mulf(result.offset, factor) : Value();
+    }
+    return result;
+  }
+
   void store(Value sum, Value row, Value tile) {
-    Value column = b.mul(tile, kLanes), scale = b.splat(b.load(scales, {row}));
+    Value column = b.mul(tile, kLanes);
+    Value scale = b.splat(scales ? b.load(scales, {row}) : b.f32(constantScale));
     bool whole = weight.rows() % kLanes == 0;
     Value mask = whole ? Value() : b.mask(b.sub(b.index(weight.rows()), column));
     Value zero = b.tileOf(0.0f);
@@ -126,12 +175,12 @@ private:
       for (int64_t s = 0; s < streamCount; ++s)
         tiles.push_back(b.add(firstTile, s));
       SmallVector<Value> totals(streamCount, b.tileOf(0.0f)), none(streamCount * sums, b.tileOf(0));
-      totals = b.loop(b.index(0), b.index(weight.groups()), 1, totals, [&](Value group, ValueRange carried) {
-        Value firstBlock = b.mul(group, weight.groupBlocks()), firstColumn = b.mul(group, weight.groupColumns());
+      totals = b.loop(b.index(0), b.index(partCount()), 1, totals, [&](Value index, ValueRange carried) {
+        Part one = part(index);
         for (Value tile : tiles)
-          weight.prefetchAffine(b, tile, group, streamCount);
-        SmallVector<Value> products = b.loop(b.index(0), weight.groupBlocks(b, group), 1, none, [&](Value block, ValueRange running) {
-          Value column = b.add(firstColumn, b.mul(block, weight.blockColumns()));
+          weight.prefetchAffine(b, tile, one.group, streamCount);
+        SmallVector<Value> products = b.loop(b.index(0), one.blocks, 1, none, [&](Value block, ValueRange running) {
+          Value column = b.add(one.firstColumn, b.mul(block, weight.blockColumns()));
           llvm::DenseMap<int64_t, Value> words;
           auto x = [&](int64_t j) {
             Value &word = words[j];
@@ -140,17 +189,17 @@ private:
             return word;
           };
           SmallVector<Value> next(running);
-          Value ahead = weight.lineAhead(b, b.add(firstBlock, block), streamCount);
+          Value ahead = weight.lineAhead(b, b.add(one.firstBlock, block), streamCount);
           for (Value tile : tiles)
             weight.prefetch(b, tile, ahead);
           for (int64_t s = 0; s < streamCount; ++s)
-            weight.accumulate(b, tiles[s], b.add(firstBlock, block), MutableArrayRef(next).slice(s * sums, sums), x);
+            weight.accumulate(b, tiles[s], b.add(one.firstBlock, block), MutableArrayRef(next).slice(s * sums, sums), x);
           return next;
         });
-        Value columnSum = b.splat(b.load(columnSums, {row, group}));
+        Value columnSum = b.splat(b.load(columnSums, {row, index}));
         SmallVector<Value> next;
         for (int64_t s = 0; s < streamCount; ++s)
-          next.push_back(addGroup(weight.affine(b, tiles[s], group), weight.finish(b, ArrayRef(products).slice(s * sums, sums)), columnSum,
+          next.push_back(addGroup(affine(tiles[s], one), weight.finish(b, ArrayRef(products).slice(s * sums, sums)), columnSum,
                                   carried[s]));
         return next;
       });
@@ -185,9 +234,9 @@ private:
   }
 
   void emitRows(ArrayRef<Value> tiles, Value decoded, Value begin, Value end) {
-    // With several groups there is a sum of floats beside each sum of integers.
+    // With several parts there is a sum of floats beside each sum of integers.
     int64_t most = b.registers.rows;
-    if (weight.groups() > 1)
+    if (partCount() > 1)
       most = b.level->vectorBits >= 512 ? 6 : std::max<int64_t>(1, most / 2);
     Value blocked = b.add(begin, b.mul(b.div(b.sub(end, begin), most), most));
     b.loop(begin, blocked, most, [&](Value row) { emitBlock(tiles, decoded, row, most); });
@@ -203,33 +252,33 @@ private:
 
   /// `count` rows by the panel.
   void emitBlock(ArrayRef<Value> tiles, Value decoded, Value row, int64_t count) {
-    int64_t width = tiles.size(), words = weight.groupBlocks() * weight.blockWords();
+    int64_t width = tiles.size();
     SmallVector<Value> rowIndex;
     for (int64_t r = 0; r < count; ++r)
       rowIndex.push_back(b.add(row, r));
     SmallVector<Value> totals(count * width, b.tileOf(0.0f)), none(count * width, b.tileOf(0));
-    totals = b.loop(b.index(0), b.index(weight.groups()), 1, totals, [&](Value group, ValueRange carried) {
-      Value firstWord = b.mul(group, words), firstColumn = b.mul(group, weight.groupColumns());
-      Value groupWords = b.ceilDiv(weight.groupColumns(b, group), 4);
-      SmallVector<Value> products = b.loop(b.index(0), groupWords, 1, none, [&](Value word, ValueRange running) {
+    totals = b.loop(b.index(0), b.index(partCount()), 1, totals, [&](Value index, ValueRange carried) {
+      Part one = part(index);
+      Value firstWord = b.mul(one.firstBlock, weight.blockWords());
+      SmallVector<Value> products = b.loop(b.index(0), b.ceilDiv(one.columns, 4), 1, none, [&](Value word, ValueRange running) {
         SmallVector<Value> panel, next;
         for (int64_t t = 0; t < width; ++t)
           panel.push_back(b.loadTile(decoded, {b.add(firstWord, word), b.index(t), b.index(0)}));
         for (int64_t r = 0; r < count; ++r) {
-          Value x = loadWord(rowIndex[r], b.add(firstColumn, b.mul(word, 4)));
+          Value x = loadWord(rowIndex[r], b.add(one.firstColumn, b.mul(word, 4)));
           for (int64_t t = 0; t < width; ++t)
             next.push_back(emitIntegerDot(b, running[r * width + t], panel[t], x, weight.codeBits()));
         }
         return next;
       });
-      SmallVector<IntegerTiles::Affine> affine;
+      SmallVector<IntegerTiles::Affine> affines;
       for (Value tile : tiles)
-        affine.push_back(weight.affine(b, tile, group));
+        affines.push_back(affine(tile, one));
       SmallVector<Value> next;
       for (int64_t r = 0; r < count; ++r) {
-        Value columnSum = b.splat(b.load(columnSums, {rowIndex[r], group}));
+        Value columnSum = b.splat(b.load(columnSums, {rowIndex[r], index}));
         for (int64_t t = 0; t < width; ++t)
-          next.push_back(addGroup(affine[t], products[r * width + t], columnSum, carried[r * width + t]));
+          next.push_back(addGroup(affines[t], products[r * width + t], columnSum, carried[r * width + t]));
       }
       return next;
     });
@@ -240,18 +289,38 @@ private:
 
   KernelBuilder &b;
   IntegerTiles weight;
-  Value codes, scales, bias, y, rows, columnSums;
+  std::vector<IntegerPart> parts;
+  Value codes, scales, partTable, factors, bias, y, rows, columnSums; ///< scales: of rows; factors: of parts
+  float constantScale = 1; ///< of all activations, without scales and factors
 };
 
 } // namespace
 
-bool mlir::quanta::hasIntegerLinear(Attribute activation, Attribute weight, ArrayRef<int64_t> shape) {
-  auto x = dyn_cast_or_null<UniformAttr>(activation);
-  auto w = dyn_cast_or_null<UniformAttr>(weight);
-  if (!x || !w || x.getBits() != 8 || x.getLevels() || x.getGroup() != UniformAttr::kRow || x.getZero() != ZeroKind::Symmetric)
-    return false;
+std::vector<IntegerPart> mlir::quanta::getIntegerParts(AffineAttr activation, UniformAttr weight, ArrayRef<int64_t> shape) {
   auto [rows, columns] = getMatrixShape(shape);
-  return rows > 0 && columns > 0 && w.getGroupSize(columns) <= kMostGroupColumns;
+  ::quanta::TileShape tiles = *::quanta::TileShape::get({rows, columns, weight.getBits(), weight.getGroup(), weight.getLevels()});
+  std::vector<IntegerPart> parts;
+  SmallVector<int64_t> bounds = activation.getBounds(columns);
+  for (int64_t segment = 0; segment < activation.getSegmentCount(); ++segment)
+    for (int64_t column = bounds[segment], end; column < bounds[segment + 1]; column = end) {
+      int64_t group = column / tiles.groupColumns, inGroup = column % tiles.groupColumns;
+      if (inGroup % tiles.blockColumns)
+        return {};
+      end = std::min(bounds[segment + 1], (group + 1) * tiles.groupColumns);
+      parts.push_back({tiles.getFirstBlock(group) + inGroup / tiles.blockColumns, column, end - column, group, segment});
+    }
+  return parts;
+}
+
+bool mlir::quanta::hasIntegerLinear(Attribute activation, Attribute weight, ArrayRef<int64_t> shape) {
+  auto w = dyn_cast_or_null<UniformAttr>(weight);
+  auto [rows, columns] = getMatrixShape(shape);
+  if (!w || rows <= 0 || columns <= 0 || w.getGroupSize(columns) > kMostGroupColumns)
+    return false;
+  if (auto affine = dyn_cast_or_null<AffineAttr>(activation))
+    return !getIntegerParts(affine, w, shape).empty();
+  auto x = dyn_cast_or_null<UniformAttr>(activation);
+  return x && x.getBits() >= 2 && !x.getLevels() && x.getGroup() == UniformAttr::kRow && x.getZero() == ZeroKind::Symmetric;
 }
 
 void mlir::quanta::emitIntegerLinear(KernelBuilder &b, const KernelArgs &args) { IntegerLinear(b, args).emit(); }

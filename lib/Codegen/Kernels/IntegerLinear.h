@@ -3,15 +3,26 @@
 #define QUANTA_LIB_CODEGEN_KERNELS_INTEGERLINEAR_H
 
 #include "Kernels.h"
+#include "quanta/Dialect/IR/Quanta.h"
 
 namespace mlir::quanta {
 
-/// Whether emitIntegerLinear multiplies these: 8-bit symmetric activations with a scale a row, uniform weights whose groups are
-/// short enough for sums of 32 bits.
+/// Columns that share the scales of weights and activations.
+struct IntegerPart {
+  int64_t firstBlock, firstColumn, columns, group; ///< firstBlock: in a tile of the weight; group: of the weight
+  int64_t segment;                                 ///< of the activation
+};
+/// From the first column to the last; none if a segment begins within a block of the weight's columns.
+std::vector<IntegerPart> getIntegerParts(AffineAttr activation, UniformAttr weight, ArrayRef<int64_t> shape);
+
+/// Whether emitIntegerLinear multiplies these: activations of 2 to 8 bits, symmetric with a scale a row or with known scales,
+/// whose segments begin where blocks of the weight do; uniform weights whose groups are short enough for sums of 32 bits.
 bool hasIntegerLinear(Attribute activation, Attribute weight, ArrayRef<int64_t> shape);
 
-/// y[M, N] = x · Wᵀ + bias. ins: codes of x [M, K′] (q − 128 as i8, zeros from column K on), scales [M], bias?; weights: tiles
-/// of W; config: activation, encoding, shape. Integer sums are exact within a group.
+/// y[M, N] = x · Wᵀ + bias. ins: codes of x [M, K′], signed bytes, zeros from column K on; then scales [M] of #quanta.uniform, or
+/// for several segments of #quanta.affine the parts [P, 4] (first block, first column, columns, group; i32) and their scales [P];
+/// then bias?, from which zero points have been subtracted already. weights: tiles of W; config: activation, encoding, shape.
+/// Integer sums are exact within a part.
 void emitIntegerLinear(KernelBuilder &, const KernelArgs &);
 
 } // namespace mlir::quanta

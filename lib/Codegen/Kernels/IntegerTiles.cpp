@@ -19,7 +19,7 @@ using ::quanta::TileField;
 static int32_t bytes(unsigned value) { return static_cast<int32_t>(value * 0x01010101u); }
 
 IntegerTiles::IntegerTiles(UniformAttr uniform, ArrayRef<int64_t> tensor, ValueRange components)
-    : uniform(uniform), components(components) {
+    : encoding(uniform), components(components) {
   auto [rows, columns] = getMatrixShape(tensor);
   shape = *::quanta::TileShape::get({rows, columns, uniform.getBits(), uniform.getGroup(), uniform.getLevels()});
 }
@@ -162,7 +162,7 @@ SmallVector<Value> IntegerTiles::decode(KernelBuilder &b, Value tile, Value bloc
 //===- Scales and zero points ---------------------------------------------------------------------------------------------===//
 
 std::optional<int32_t> IntegerTiles::constantZero() const {
-  if (uniform.getZero() != ZeroKind::Symmetric)
+  if (encoding.getZero() != ZeroKind::Symmetric)
     return std::nullopt;
   return isDoubled() || isTernary() ? 1 : 1 << (shape.bits - 1);
 }
@@ -180,7 +180,7 @@ IntegerTiles::Affine IntegerTiles::affine(KernelBuilder &b, Value tile, Value gr
     result.scale = b.mulf(result.scale, b.tileOf(0.5f));
   if (std::optional<int32_t> zero = constantZero())
     result.zero = b.tileOf(*zero);
-  else if (uniform.getZero() == ZeroKind::Point)
+  else if (encoding.getZero() == ZeroKind::Point)
     result.zero = arith::ExtUIOp::create(b, b.i32Tile(), load(2));
   else
     result.offset = b.widen(load(2));

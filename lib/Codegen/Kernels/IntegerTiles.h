@@ -14,6 +14,7 @@ class IntegerTiles {
 public:
   IntegerTiles(UniformAttr uniform, ArrayRef<int64_t> shape, ValueRange components);
 
+  UniformAttr uniform() const { return encoding; }
   int64_t rows() const { return shape.rows; }
   int64_t tiles() const { return shape.tiles; }
   int64_t groups() const { return shape.groups; }
@@ -47,8 +48,8 @@ public:
   /// Zero if it is the same for all groups.
   std::optional<int32_t> constantZero() const;
 
-  bool isDoubled() const { return uniform.getZero() == ZeroKind::Symmetric && shape.bits == 1 && !shape.levels; }
-  bool hasOffset() const { return uniform.getZero() == ZeroKind::Offset; }
+  bool isDoubled() const { return encoding.getZero() == ZeroKind::Symmetric && shape.bits == 1 && !shape.levels; }
+  bool hasOffset() const { return encoding.getZero() == ZeroKind::Offset; }
   bool isTernary() const { return shape.levels == 3; }
   ArrayRef<::quanta::TileField> fields() const { return ArrayRef(shape.fields, shape.fieldCount); }
   /// One word of each of the block's 16 rows.
@@ -67,7 +68,7 @@ private:
   SmallVector<int> exponents(KernelBuilder &b) const;
   int exponent(KernelBuilder &b, const ::quanta::TileField &field, int64_t slot) const;
 
-  UniformAttr uniform;
+  UniformAttr encoding;
   ::quanta::TileShape shape;
   SmallVector<Value> components;
 };

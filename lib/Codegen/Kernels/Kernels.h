@@ -43,7 +43,8 @@ void emitCacheAppend(KernelBuilder &, const KernelArgs &);
 // head of keys, S positions of each of `repeats` query heads), positions in the cache (index), mask [B|1, G·repeats|1, S|1,
 // T|1]?; weights: the arrays of the keys, then of the values; config: key, value (types of the caches), key_arrays, repeats, scale.
 void emitAttention(KernelBuilder &, const KernelArgs &);
-// codes [M, K′] and scales [M] of x [M, K]: bytes from −127 to 127 with a scale a row, rounded half to even; zeros from column K on.
+// codes [M, K′] of x [M, K], signed bytes, zeros from column K on. config: activation, the encoding. ins: x; for several segments
+// of #quanta.affine also 1 / scale and the zero point of each column [K]. outs: codes; for #quanta.uniform also scales [M].
 void emitQuantize(KernelBuilder &, const KernelArgs &);
 
 /// The emitter of a family, or null.

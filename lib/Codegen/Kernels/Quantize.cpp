@@ -1,50 +1,125 @@
 //===- Quantize.cpp - Activations become bytes --------------------------------------------------------------------------------===//
+#include "Quantize.h"
 #include "Kernels.h"
+#include "quanta/Dialect/IR/Quanta.h"
 
 using namespace mlir;
 using namespace mlir::quanta;
 
-void mlir::quanta::emitQuantize(KernelBuilder &b, const KernelArgs &args) {
-  Value x = args.inputs[0], codes = args.outputs[0], scales = args.outputs[1];
-  Value rows = b.dim(x, 0);
-  int64_t columns = cast<MemRefType>(x.getType()).getDimSize(1), stored = cast<MemRefType>(codes.getType()).getDimSize(1);
-  int64_t whole = columns / kLanes * kLanes;
-  auto bytes = VectorType::get({kLanes}, b.getI8Type());
-  int64_t perTask = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, columns));
-  b.parallel(b.ceilDiv(rows, perTask), [&](Value task) {
-    Value first = b.mul(task, perTask);
-    b.loop(first, b.min(rows, b.add(first, perTask)), 1, [&](Value row) {
-      auto load = [&](Value column, bool full) {
-        if (full)
-          return b.loadTile(x, {row, column});
-        return b.loadMasked(x, {row, column}, b.mask(b.index(columns - whole)), b.tileOf(0.0f));
-      };
-      auto greatest = [&](Value column, Value so_far, bool full) {
-        return Value(arith::MaximumFOp::create(b, so_far, Value(math::AbsFOp::create(b, load(column, full)))));
-      };
-      Value most = b.loop(b.index(0), b.index(whole), kLanes, ValueRange{b.tileOf(0.0f)}, [&](Value column, ValueRange carried) {
-        return SmallVector<Value>{greatest(column, carried[0], true)};
-      })[0];
-      if (whole < columns)
-        most = greatest(b.index(whole), most, false);
-      Value top = b.reduceMax(most);
-      // A row so small that the quotient would overflow is zero.
-      Value tiny = arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, top, b.f32(0x1p-100f));
-      Value factor = arith::SelectOp::create(b, tiny, b.f32(0.0f), Value(arith::DivFOp::create(b, b.f32(127.0f), top)));
-      Value scale = arith::SelectOp::create(b, tiny, b.f32(0.0f), b.mulf(top, b.f32(1.0f / 127)));
-      memref::StoreOp::create(b, scale, scales, ValueRange{row});
-      // Adding 1.5 · 2²³ rounds half to even and leaves the integer in the lowest bits.
-      Value wide = b.splat(factor), round = b.tileOf(0x1.8p23f);
-      auto convert = [&](Value column, bool full) {
-        Value rounded = vector::BitCastOp::create(b, b.i32Tile(), b.addf(b.mulf(load(column, full), wide), round));
-        b.storeTile(arith::TruncIOp::create(b, bytes, rounded), codes, {row, column});
-      };
-      b.loop(b.index(0), b.index(whole), kLanes, [&](Value column) { convert(column, true); });
-      if (whole < columns)
-        convert(b.index(whole), false);
-      Value none = arith::ConstantOp::create(b, DenseElementsAttr::get(bytes, int8_t(0)));
-      for (int64_t column = llvm::alignTo(columns, kLanes); column < stored; column += kLanes)
-        b.storeTile(none, codes, {row, b.index(column)});
-    });
-  });
+/// Adding 1.5 · 2²³ rounds half to even and leaves the integer in the lowest bits.
+static constexpr float kRound = 0x1.8p23f;
+
+static Value constantLike(KernelBuilder &b, Value like, float value) {
+  auto vector = dyn_cast<VectorType>(like.getType());
+  return vector ? b.tileOf(value) : b.f32(value);
 }
+
+Value mlir::quanta::emitAffineCode(KernelBuilder &b, Value x, Value inverse, Value zero, unsigned bits) {
+  auto constant = [&](float value) { return constantLike(b, x, value); };
+  Value code = arith::MaximumFOp::create(b, b.fma(x, inverse, zero), constant(AffineAttr::getLeastCode(bits)));
+  code = arith::MinimumFOp::create(b, code, constant(AffineAttr::getGreatestCode(bits)));
+  return b.subf(b.addf(code, constant(kRound)), constant(kRound));
+}
+
+namespace {
+
+/// Rows of floats to rows of bytes, which are filled up with zeros.
+class QuantizeRows {
+public:
+  QuantizeRows(KernelBuilder &b, const KernelArgs &args)
+      : b(b), args(args), x(args.inputs[0]), codes(args.outputs[0]), columns(cast<MemRefType>(x.getType()).getDimSize(1)),
+        whole(columns / kLanes * kLanes) {}
+
+  void emit() {
+    Value rows = b.dim(x, 0);
+    Attribute encoding = args.config.get("activation");
+    int64_t perTask = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, columns));
+    b.parallel(b.ceilDiv(rows, perTask), [&](Value task) {
+      Value first = b.mul(task, perTask);
+      b.loop(first, b.min(rows, b.add(first, perTask)), 1, [&](Value row) {
+        if (auto affine = dyn_cast<AffineAttr>(encoding))
+          emitStatic(row, affine);
+        else
+          emitDynamic(row, cast<UniformAttr>(encoding));
+        fill(row);
+      });
+    });
+  }
+
+private:
+  Value load(Value row, Value column, bool full) {
+    if (full)
+      return b.loadTile(x, {row, column});
+    return b.loadMasked(x, {row, column}, b.mask(b.index(columns - whole)), b.tileOf(0.0f));
+  }
+  void forTiles(function_ref<void(Value, bool)> body) {
+    b.loop(b.index(0), b.index(whole), kLanes, [&](Value column) { body(column, true); });
+    if (whole < columns)
+      body(b.index(whole), false);
+  }
+  VectorType bytes() { return VectorType::get({kLanes}, b.getI8Type()); }
+  /// `rounded`: integers of small magnitude.
+  void store(Value rounded, Value row, Value column) {
+    Value bits = vector::BitCastOp::create(b, b.i32Tile(), b.addf(rounded, b.tileOf(kRound)));
+    b.storeTile(arith::TruncIOp::create(b, bytes(), bits), codes, {row, column});
+  }
+  /// Zeros from the last column on.
+  void fill(Value row) {
+    int64_t stored = cast<MemRefType>(codes.getType()).getDimSize(1);
+    Value none = arith::ConstantOp::create(b, DenseElementsAttr::get(bytes(), int8_t(0)));
+    for (int64_t column = llvm::alignTo(columns, kLanes); column < stored; column += kLanes)
+      b.storeTile(none, codes, {row, b.index(column)});
+  }
+
+  void emitStatic(Value row, AffineAttr affine) {
+    forTiles([&](Value column, bool full) {
+      // One segment: constants. Several: a factor and a zero point for each column.
+      Value inverse, zero, zeros = b.tileOf(0.0f);
+      Value mask = full ? Value() : b.mask(b.index(columns - whole));
+      auto parameter = [&](unsigned input) {
+        return full ? b.loadTile(args.inputs[input], {column}) : b.loadMasked(args.inputs[input], {column}, mask, zeros);
+      };
+      if (affine.getSegmentCount() == 1) {
+        inverse = b.tileOf(1 / affine.getScales()[0]);
+        zero = b.tileOf(static_cast<float>(affine.getZeros()[0]));
+      } else {
+        inverse = parameter(1);
+        zero = parameter(2);
+      }
+      Value code = emitAffineCode(b, load(row, column, full), inverse, zero, affine.getBits());
+      if (!full) // beyond the row there is no zero point
+        code = arith::SelectOp::create(b, mask, code, zeros);
+      store(code, row, column);
+    });
+  }
+
+  void emitDynamic(Value row, UniformAttr uniform) {
+    float greatest = static_cast<float>((1 << (uniform.getBits() - 1)) - 1);
+    Value scales = args.outputs[1];
+    auto widen = [&](Value column, Value so_far, bool full) {
+      return Value(arith::MaximumFOp::create(b, so_far, Value(math::AbsFOp::create(b, load(row, column, full)))));
+    };
+    Value most = b.loop(b.index(0), b.index(whole), kLanes, ValueRange{b.tileOf(0.0f)}, [&](Value column, ValueRange carried) {
+      return SmallVector<Value>{widen(column, carried[0], true)};
+    })[0];
+    if (whole < columns)
+      most = widen(b.index(whole), most, false);
+    Value top = b.reduceMax(most);
+    // A row so small that the quotient would overflow is zero.
+    Value tiny = arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, top, b.f32(0x1p-100f));
+    Value factor = arith::SelectOp::create(b, tiny, b.f32(0.0f), Value(arith::DivFOp::create(b, b.f32(greatest), top)));
+    Value scale = arith::SelectOp::create(b, tiny, b.f32(0.0f), b.mulf(top, b.f32(1 / greatest)));
+    memref::StoreOp::create(b, scale, scales, ValueRange{row});
+    Value wide = b.splat(factor);
+    forTiles([&](Value column, bool full) { store(b.mulf(load(row, column, full), wide), row, column); });
+  }
+
+  KernelBuilder &b;
+  const KernelArgs &args;
+  Value x, codes;
+  int64_t columns, whole;
+};
+
+} // namespace
+
+void mlir::quanta::emitQuantize(KernelBuilder &b, const KernelArgs &args) { QuantizeRows(b, args).emit(); }

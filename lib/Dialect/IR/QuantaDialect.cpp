@@ -48,6 +48,8 @@ struct EncodingAliases : public OpAsmDialectInterface {
       name(sum.getSecond(), os);
     } else if (auto cache = dyn_cast<CacheAttr>(attr)) {
       os << (cache.getScale() == CacheScale::Token ? "token" : "channel") << cache.getBits() << "w" << cache.getWindow();
+    } else if (auto affine = dyn_cast<AffineAttr>(attr)) {
+      os << "a" << affine.getBits() << "x" << affine.getSegmentCount();
     } else if (auto packed = dyn_cast<PackedAttr>(attr)) {
       if (packed.getBase())
         name(packed.getBase(), os);

@@ -339,8 +339,33 @@ func.func private @cache_shape(tensor<64x8xf32, #quanta.cache<token, bits = 2>>)
 
 // -----
 
+// expected-error@+1 {{expected a scale and a zero point for each segment, one more than splits, but got 1, 1 and 1}}
+func.func private @affine_scales(tensor<64x8xf32, #quanta.affine<bits = 8, splits = [4], scales = [1.0], zeros = [0]>>)
+
+// -----
+
+// expected-error@+1 {{expected splits to increase from 1 on but got 4}}
+func.func private @affine_splits(tensor<64x8xf32, #quanta.affine<bits = 8, splits = [4, 4], scales = [1.0, 1.0, 1.0], zeros = [0, 0, 0]>>)
+
+// -----
+
+// expected-error@+1 {{expected positive scales with finite inverses but got 0}}
+func.func private @affine_scale(tensor<64x8xf32, #quanta.affine<bits = 8, scales = [0.0], zeros = [0]>>)
+
+// -----
+
+// expected-error@+1 {{expected zero points of magnitude 1048576 at most but got 2097152}}
+func.func private @affine_zero(tensor<64x8xf32, #quanta.affine<bits = 8, scales = [1.0], zeros = [2097152]>>)
+
+// -----
+
+// expected-error@+1 {{expected more than 8 columns, a fixed number, for splits}}
+func.func private @affine_columns(tensor<64x8xf32, #quanta.affine<bits = 8, splits = [8], scales = [1.0, 1.0], zeros = [0, 0]>>)
+
+// -----
+
 func.func @quantize_rank(%x: tensor<2x?x8xf32>) {
-  // expected-error@+1 {{expected an f32 operand of rank 2 without an encoding but got 'tensor<2x?x8xf32>'}}
+  // expected-error@+1 {{expected an operand of rank 2, tokens and channels, but got 'tensor<2x?x8xf32>'}}
   %q = quanta.quantize %x : tensor<2x?x8xf32> to tensor<2x?x8xf32, #quanta.uniform<bits = 8>>
   return
 }

@@ -172,6 +172,37 @@ def Quanta_CacheAttr : Quanta_Encoding<"Cache", "cache"> {
   }];
 }
 
+def Quanta_AffineAttr : Quanta_Encoding<"Affine", "affine"> {
+  let summary = "activations in a few bits, with scales and zero points that are known when the model is compiled";
+  let description = [{
+    `value = scale · (q − zero)` with a signed code `q` of `bits` bits, −2^(bits−1) to 2^(bits−1) − 1, but −127 to 127 with 8
+    bits: products of bytes then never overflow where instructions add pairs of them in 16 bits. Consecutive columns (of the
+    last dimension) that share a scale and a zero point are a segment: `splits` are the columns at which the second and all
+    later segments begin; without them there is one, the tensor (RPTQ, Yuan et al. 2023: one for each cluster). A zero point
+    may lie outside the codes, where a segment's values do not straddle zero; its magnitude is at most 2^20.
+
+    Component: `codes` (one i8 a value). Stored bits: `bits` a value; scales and zero points belong to the type.
+
+    Example: `tensor<?x384xf32, #quanta.affine<bits = 8, splits = [64], scales = [0.5, 0.02], zeros = [0, -3]>>`
+  }];
+  let parameters = (ins
+    "unsigned":$bits,
+    DefaultValuedParameter<"::mlir::DenseI64ArrayAttr", "::mlir::DenseI64ArrayAttr::get($_ctxt, {})">:$splits,
+    "::mlir::DenseF32ArrayAttr":$scales,
+    "::mlir::DenseI64ArrayAttr":$zeros);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    static constexpr int64_t kLargestZero = 1 << 20;
+    /// The codes: least, and greatest.
+    static int64_t getLeastCode(unsigned bits) { return bits == 8 ? -127 : -(int64_t(1) << (bits - 1)); }
+    static int64_t getGreatestCode(unsigned bits) { return (int64_t(1) << (bits - 1)) - 1; }
+    int64_t getSegmentCount() const { return getScales().size(); }
+    /// Where each segment of a row of this many columns begins, and where the last ends.
+    ::llvm::SmallVector<int64_t> getBounds(int64_t columns) const;
+  }];
+}
+
 def Quanta_PackedAttr : Quanta_Encoding<"Packed", "packed"> {
   let summary = "another encoding, laid out in tiles of rows for a kernel";
   let description = [{

@@ -233,12 +233,17 @@ def Quanta_ConstantOp : Quanta_Op<"constant", [Pure, ConstantLike, VerifiesEncod
 def Quanta_QuantizeOp : Quanta_ComputeOp<"quantize"> {
   let summary = "encode activations";
   let description = [{
-    The result is the nearest value of its encoding to the input: `#quanta.uniform` with a symmetric zero divides a row (a
-    token), or what else shares a scale, by its largest magnitude / (2^(bits−1) − 1) and rounds half to even. C1: `input` is
-    f32 [M, K], C2: the result has the same shape and an encoding.
+    The result is the nearest value of its encoding to the input, half to even.
+
+    * `#quanta.uniform` with a symmetric zero, `group = 0` and a scale of f32: a row (a token) is divided by its largest magnitude
+      / (2^(bits−1) − 1), found while the model runs.
+    * `#quanta.affine`: scales and zero points are known; values beyond the codes become the nearest code's.
+
+    C1: `input` is f32 without an encoding, of rank 2 for `uniform`. C2: the result has the same shape and an encoding.
 
     ```mlir
     %q = quanta.quantize %x : tensor<?x384xf32> to tensor<?x384xf32, #quanta.uniform<bits = 8, scale = f32>>
+    %r = quanta.quantize %x : tensor<?x384xf32> to tensor<?x384xf32, #quanta.affine<bits = 8, scales = [0.02], zeros = [-3]>>
     ```
   }];
   let arguments = (ins AnyRankedTensor:$input);
