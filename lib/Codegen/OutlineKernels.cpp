@@ -337,11 +337,19 @@ private:
         inputs = {stored->second.codes};
         weight->config.set("activation", activation);
         if (auto affine = dyn_cast<AffineAttr>(activation)) {
-          if (failed(foldZeros(op, affine)))
+          if (failed(addZeros(op, affine)))
             return failure();
           appendParts(inputs, affine, op.getWeight());
         } else {
           inputs.push_back(stored->second.scales);
+          if (stored->second.offsets) {
+            // What a unit of offset adds to each row: as a zero point of −1 with a scale of 1 does.
+            auto unit = AffineAttr::get(b.getContext(), 8, b.getDenseI64ArrayAttr({}), b.getDenseF32ArrayAttr({1}), b.getDenseI64ArrayAttr({-1}));
+            auto sums = sumZeros(op, unit);
+            if (failed(sums))
+              return failure();
+            inputs.append({stored->second.offsets, constantVector(*sums)});
+          }
         }
       } else {
         inputs = {collapseTo(decode(stored->second), 2)};
@@ -373,18 +381,29 @@ private:
     inputs.push_back(arith::ConstantOp::create(b, DenseElementsAttr::get(RankedTensorType::get({count}, b.getF32Type()), ArrayRef(factors))));
   }
 
+  Value constantVector(ArrayRef<float> values) {
+    auto type = RankedTensorType::get({static_cast<int64_t>(values.size())}, b.getF32Type());
+    return arith::ConstantOp::create(b, DenseElementsAttr::get(type, values));
+  }
+
+  /// What zero points of activations add to each row of a product with this layer's weight.
+  FailureOr<SmallVector<float>> sumZeros(LinearOp op, AffineAttr affine) {
+    auto weightType = type(op.getWeight());
+    if (auto components = dyn_cast<DictionaryAttr>(WeightStore::getConstant(op.getWeight()))) {
+      auto values = foldZeros(affine, cast<UniformAttr>(Attribute(getEncoding(weightType))), components, weightType.getShape());
+      if (succeeded(values))
+        return values;
+    }
+    return op.emitOpError() << "expected the data of its weight, to sum up what zero points of activations add";
+  }
+
   /// Zero points of activations as a part of the bias.
-  LogicalResult foldZeros(LinearOp op, AffineAttr affine) {
+  LogicalResult addZeros(LinearOp op, AffineAttr affine) {
     if (llvm::all_of(affine.getZeros().asArrayRef(), [](int64_t zero) { return zero == 0; }))
       return success();
-    auto weightType = type(op.getWeight());
-    auto components = dyn_cast<DictionaryAttr>(WeightStore::getConstant(op.getWeight()));
-    auto values = !components ? FailureOr<SmallVector<float>>(failure())
-                              : mlir::quanta::foldZeros(affine, cast<UniformAttr>(Attribute(getEncoding(weightType))), components,
-                                                        weightType.getShape());
+    auto values = sumZeros(op, affine);
     if (failed(values))
-      return op.emitOpError() << "expected the data of its weight, to fold zero points of activations into the bias";
-    auto vector = RankedTensorType::get({weightType.getDimSize(0)}, b.getF32Type());
+      return failure();
     SmallVector<char> storage;
     Attribute old = op.getBias() ? WeightStore::getConstant(op.getBias()) : Attribute();
     auto raw = old ? getRawData(old, storage) : std::nullopt;
@@ -394,7 +413,7 @@ private:
         memcpy(&bias, raw->data() + i * sizeof(float), sizeof(float));
         value += bias;
       }
-    Value bias = arith::ConstantOp::create(b, DenseElementsAttr::get(vector, ArrayRef(*values)));
+    Value bias = constantVector(*values);
     if (op.getBias() && !folds) {
       AffineMap id = b.getMultiDimIdentityMap(1);
       bias = generic({op.getBias(), bias}, {id, id}, empty(sizes(bias), b.getF32Type()),
@@ -407,21 +426,20 @@ private:
   LogicalResult convert(QuantizeOp op) {
     Attribute encoding = getEncoding(op.getResult().getType());
     auto uniform = dyn_cast<UniformAttr>(encoding);
-    bool dynamic = uniform && uniform.getBits() > 1 &&
-                   uniform == UniformAttr::get(op.getContext(), uniform.getBits(), UniformAttr::kRow, ZeroKind::Symmetric, b.getF32Type(), 0);
+    bool dynamic = uniform && isTokenActivation(uniform);
     if (!dynamic && !isa<AffineAttr>(encoding))
-      return op.emitOpError() << "activations can be encoded as #quanta.affine, or as #quanta.uniform of 2 to 8 bits with "
-                                 "group = 0, a symmetric zero and scale = f32, but got " << encoding;
+      return op.emitOpError() << "activations can be encoded as #quanta.affine, or as #quanta.uniform with group = 0, scale = f32 and a "
+                                 "symmetric zero and 2 to 8 bits or an offset and 1 to 7, but got " << encoding;
     if (dynamic && type(op.getInput()).isDynamicDim(1))
       return op.emitOpError() << "expected a static number of columns but got " << op.getInput().getType();
-    activations[op.getResult()] = {op, Value(), Value(), Value()};
+    activations[op.getResult()] = {op, Value(), Value(), Value(), Value()};
     return success();
   }
 
   /// What kernels know of encoded activations; each form is made when the first of them asks for it.
   struct StoredActivation {
     QuantizeOp op;
-    Value codes, scales; ///< scales: of #quanta.uniform
+    Value codes, scales, offsets; ///< scales and offsets: of #quanta.uniform
     Value values;
   };
 
@@ -448,8 +466,11 @@ private:
     // Rows begin on cache lines, with zeros behind their ends.
     SmallVector<Value> inputs{x}, outputs{empty({size(x, 0), b.getIndexAttr(llvm::alignTo(columns, 64))}, b.getI8Type())};
     auto affine = dyn_cast<AffineAttr>(encoding);
+    bool offset = !affine && cast<UniformAttr>(encoding).getZero() == ZeroKind::Offset;
     if (!affine) {
-      outputs.push_back(empty({size(x, 0)}, b.getF32Type()));
+      outputs.append(offset ? 2 : 1, Value());
+      for (Value &output : MutableArrayRef(outputs).drop_front())
+        output = empty({size(x, 0)}, b.getF32Type());
     } else if (affine.getSegmentCount() > 1) {
       inputs.push_back(perColumn(affine, columns, [&](int64_t s) { return 1 / affine.getScales()[s]; }));
       inputs.push_back(perColumn(affine, columns, [&](int64_t s) { return static_cast<float>(affine.getZeros()[s]); }));
@@ -458,6 +479,7 @@ private:
                                    config.getDictionary(b.getContext()));
     stored.codes = kernel.getResult(0);
     stored.scales = affine ? Value() : kernel.getResult(1);
+    stored.offsets = offset ? kernel.getResult(2) : Value();
   }
 
   /// The nearest values of the encoding, for kernels that multiply floats.
@@ -474,8 +496,15 @@ private:
     SmallVector<OpFoldResult> shape = sizes(x), zeros(2, b.getIndexAttr(0)), ones(2, b.getIndexAttr(1));
     Value codes = tensor::ExtractSliceOp::create(b, stored.codes, zeros, shape, ones);
     AffineMap id = b.getMultiDimIdentityMap(2), row = AffineMap::get(2, 0, b.getAffineDimExpr(0));
-    return stored.values = generic({codes, stored.scales}, {id, row}, empty(shape, b.getF32Type()), [&](KernelBuilder &k, ValueRange args) {
-      return k.mulf(arith::SIToFPOp::create(k, k.getF32Type(), args[0]), args[1]);
+    SmallVector<Value> inputs{codes, stored.scales};
+    SmallVector<AffineMap> maps{id, row};
+    if (stored.offsets) {
+      inputs.push_back(stored.offsets);
+      maps.push_back(row);
+    }
+    return stored.values = generic(inputs, maps, empty(shape, b.getF32Type()), [&](KernelBuilder &k, ValueRange args) {
+      Value code = arith::SIToFPOp::create(k, k.getF32Type(), args[0]);
+      return stored.offsets ? k.fma(code, args[1], args[2]) : k.mulf(code, args[1]);
     });
   }
 

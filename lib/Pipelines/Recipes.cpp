@@ -293,7 +293,7 @@ llvm::ArrayRef<Recipe> mlir::quanta::getRecipes() {
       {"rotate", Phase::Transform, "turn activations into a basis without outliers; quantizes nothing by itself",
        {{"seed", RecipeOption::Integer, "0", "of the random signs", 0, std::numeric_limits<int64_t>::max()},
         {"online", RecipeOption::Flag, "false", "also inputs behind nonlinear ops, at run time"}}, buildRotate},
-      {"rptq", Phase::Transform, "put channels of similar ranges side by side; quantizes nothing by itself yet",
+      {"rptq", Phase::Transform, "put channels of similar ranges side by side; quantizes nothing by itself",
        {{"clusters", RecipeOption::Integer, "32", "of the channels of a layer's input", 1, 65536},
         {"head-clusters", RecipeOption::Integer, "4", "of the channels of a head", 1, 65536},
         {"align", RecipeOption::Integer, "32", "clusters end at multiples of so many channels", 1, 65536}}, buildReorder, true},

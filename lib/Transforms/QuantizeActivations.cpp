@@ -184,8 +184,10 @@ private:
     if (isa<LinearOp>(op) && type.getRank() > 2)
       x = tensor::CollapseShapeOp::create(b, x, collapseLeading(type.getRank()));
     type = cast<RankedTensorType>(x.getType());
-    if (!activation.encoding)
-      activation.encoding = UniformAttr::get(&getContext(), form->bits, UniformAttr::kRow, ZeroKind::Symmetric, b.getF32Type(), 0);
+    if (!activation.encoding) { // with few bits half of the codes would be too many to lose where values have one sign
+      ZeroKind zero = form->bits == 8 ? ZeroKind::Symmetric : ZeroKind::Offset;
+      activation.encoding = UniformAttr::get(&getContext(), form->bits, UniformAttr::kRow, zero, b.getF32Type(), 0);
+    }
     auto encoded = RankedTensorType::get(type.getShape(), type.getElementType(), activation.encoding);
     return activation.encoded = QuantizeOp::create(b, encoded, x);
   }

@@ -2,7 +2,7 @@
 # RUN: %python %s %t
 """Linear layers on encoded activations: every number of bits and kind of zero, groups that divide a row and that do not, odd sizes, one
 row and several, each level of instructions, one thread and more. Layers with one group a row are exact to the last bit. Most read
-bytes with a scale a token; STATIC ones read fewer bits, and known scales of one segment or more, with zero points."""
+bytes with a scale a token; OTHERS read fewer bits above an offset a token, or known scales of one segment or more, with zero points."""
 import pathlib
 import subprocess
 import sys
@@ -17,8 +17,9 @@ KINDS = [(bits, zero, 0) for bits in range(1, 9) for zero in ("symmetric", "poin
 KINDS += [(2, zero, 3) for zero in ("symmetric", "offset", "symmetric", "symmetric", "symmetric")]
 GROUPS = [0, 32, 20, -1, 64, 7]
 TOKEN = "#quanta.uniform<bits = 8, scale = f32>"
-# Shape, weights, their group, activations: bits, where segments begin (at blocks of the weight, or not), scales, zero points.
-STATIC = [(0, (4, "offset", 0), 0, (8, [], [0.02], [-5])), (1, (8, "symmetric", 0), -1, (8, [8, 32], [0.02, 0.1, 0.03], [0, 40, -300])),
+# Shape, weights, their group, activations: bits, and where segments begin (at blocks of the weight, or not), scales, zero points.
+OTHERS = [(0, (4, "offset", 0), 32, (4,)), (3, (2, "symmetric", 0), 0, (7,)), (2, (3, "point", 0), 0, (2,)), (4, (2, "symmetric", 3), 7, (5,)),
+          (0, (4, "offset", 0), 0, (8, [], [0.02], [-5])), (1, (8, "symmetric", 0), -1, (8, [8, 32], [0.02, 0.1, 0.03], [0, 40, -300])),
           (2, (3, "point", 0), 64, (4, [32, 96], [0.3, 0.4, 0.5], [0, 3, -1])), (3, (2, "offset", 0), 32, (8, [64, 128], [0.03, 0.02, 0.01], [0, 7, -9])),
           (3, (2, "symmetric", 3), 0, (8, [], [0.02], [3])), (3, (1, "symmetric", 0), 0, (6, [96], [0.2, 0.1], [1, 0])),
           (4, (4, "symmetric", 0), 0, (8, [3, 11], [0.02, 0.03, 0.04], [0, 1, -1])), (2, (4, "point", 0), 7, (5, [], [0.2], [0]))]
@@ -65,8 +66,9 @@ def module(layers):
         body.append(f"%w{i} = quanta.constant {{{parts}}} : tensor<{n}x{k}xf32, {one['encoding']}>")
         bias, bias_type, q, act = "", "", f"%q{k}", TOKEN
         if one["act"]:
-            q, (width, splits, scales, zeros) = f"%s{i}", one["act"]
-            act = f"#quanta.affine<bits = {width}, splits = {splits}, scales = {scales}, zeros = {zeros}>"
+            q, (width, *known) = f"%s{i}", one["act"]
+            act = (f"#quanta.affine<bits = {width}, splits = {known[0]}, scales = {known[1]}, zeros = {known[2]}>" if known else
+                   f"#quanta.uniform<bits = {width}, zero = offset, scale = f32>")
             body.append(f"{q} = quanta.quantize %x{k} : tensor<?x{k}xf32> to tensor<?x{k}xf32, {act}>")
         if one["bias"] is not None:
             body.append(f"%b{i} = arith.constant {constant(one['bias'])}")
@@ -82,21 +84,28 @@ def module(layers):
 
 
 def quantize(x, act=None):
-    """Integers, and what a unit of them is worth."""
+    """Integers, what a unit of them is worth, and the value of 0."""
+    if act and len(act) == 1:
+        least, most = np.minimum(x.min(1, keepdims=True), 0), np.maximum(x.max(1, keepdims=True), 0)
+        width = most - least
+        width[width < 2.0**-100] = 0
+        top = np.float32(2 ** act[0] - 1)
+        factor = np.divide(top, width, out=np.zeros_like(width), where=width > 0)
+        return np.rint((x - least) * factor).astype(np.int64), width * (np.float32(1) / top), least
     if act:
         width, splits, scales, zeros = act
         spread = lambda values, kind: np.repeat(np.array(values, kind), np.diff([0, *splits, x.shape[1]]))
         scale, zero = spread(scales, np.float32), spread(zeros, np.int64)
         code = (x.astype(np.float64) * (np.float32(1) / scale) + zero).astype(np.float32)
-        return np.rint(np.clip(code, max(-127, -2 ** (width - 1)), 2 ** (width - 1) - 1)).astype(np.int64) - zero, scale
+        return np.rint(np.clip(code, max(-127, -2 ** (width - 1)), 2 ** (width - 1) - 1)).astype(np.int64) - zero, scale, 0
     top = np.abs(x).max(1, keepdims=True)
     top[top < 2.0**-100] = 0  # a token of nothing
     factor = np.divide(np.float32(127), top, out=np.zeros_like(top), where=top > 0)
-    return np.rint(x * factor).astype(np.int64), top * np.float32(1 / 127)
+    return np.rint(x * factor).astype(np.int64), top * np.float32(1 / 127), 0
 
 
 layers = [layer(i, *kind) for i, kind in enumerate(KINDS)]
-layers += [layer(i, *kind, group, act, shape) for i, (shape, kind, group, act) in enumerate(STATIC)]
+layers += [layer(i, *kind, group, act, shape) for i, (shape, kind, group, act) in enumerate(OTHERS)]
 cases = {}
 for rows in (1, 2, 7, 150):
     cases[rows] = {f"x{k}": rng.standard_normal((rows, k)).astype(np.float32) for k in {k for _, k in SHAPES}}
@@ -124,9 +133,9 @@ for cpu in ("native", "skylake-avx512", "x86-64-v3", "x86-64-v2"):
     for rows, feed in cases.items():
         for position, i in enumerate(used):
             one, got = layers[i], outputs[0][f"m{rows}.y{position}"]
-            q, scale = quantize(feed[f"x{one['decoded'].shape[1]}"], one["act"])
-            want = ((q * scale.astype(np.float64)) @ one["decoded"].T) + (0 if one["bias"] is None else one["bias"])
-            bound = ((np.abs(q) * scale.astype(np.float64)) @ np.abs(one["decoded"]).T).max() + 1
+            q, scale, offset = quantize(feed[f"x{one['decoded'].shape[1]}"], one["act"])
+            want = ((q * scale.astype(np.float64) + offset) @ one["decoded"].T) + (0 if one["bias"] is None else one["bias"])
+            bound = ((np.abs(q) * scale.astype(np.float64) + np.abs(offset)) @ np.abs(one["decoded"]).T).max() + 1
             error = np.abs(got - want).max() / bound
             checked += 1
             what = f"{cpu}: {one['encoding']}, {one['decoded'].shape}, {rows} rows"

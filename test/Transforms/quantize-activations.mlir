@@ -5,7 +5,7 @@
 // RUN: not quant-opt %s -split-input-file "--quanta-quantize-activations=only=(" 2>&1 | FileCheck %s --check-prefix=REGEX
 
 // FLOAT-NOT: quanta.quantize
-// INT4: #{{.*}} = #quanta.uniform<bits = 4, scale = f32>
+// INT4: #{{.*}} = #quanta.uniform<bits = 4, zero = offset, scale = f32>
 // ACT: error: option 'act' must be f32 or intN-token, intN-tensor, intN-cluster with N from 2 to 8 but is 'int9-token'
 // REGEX: error: option 'only' is not a regular expression
 

@@ -39,7 +39,9 @@ public:
       inputs = inputs.drop_front(partTable ? 2 : 0);
     } else {
       scales = inputs[0];
-      inputs = inputs.drop_front();
+      if (cast<UniformAttr>(args.config.get("activation")).getZero() == ZeroKind::Offset)
+        offsets = inputs[1], weightSums = inputs[2];
+      inputs = inputs.drop_front(offsets ? 3 : 1);
     }
     bias = inputs.empty() ? Value() : inputs[0];
   }
@@ -150,10 +152,12 @@ private:
     Value scale = b.splat(scales ? b.load(scales, {row}) : b.f32(constantScale));
     bool whole = weight.rows() % kLanes == 0;
     Value mask = whole ? Value() : b.mask(b.sub(b.index(weight.rows()), column));
-    Value zero = b.tileOf(0.0f);
-    Value result = !bias  ? b.mulf(sum, scale)
-                   : whole ? b.fma(sum, scale, b.loadTile(bias, {column}))
-                           : b.fma(sum, scale, b.loadMasked(bias, {column}, mask, zero));
+    auto loadVector = [&](Value vector) {
+      return whole ? b.loadTile(vector, {column}) : b.loadMasked(vector, {column}, mask, b.tileOf(0.0f));
+    };
+    Value result = bias ? b.fma(sum, scale, loadVector(bias)) : b.mulf(sum, scale);
+    if (offsets)
+      result = b.fma(b.splat(b.load(offsets, {row})), loadVector(weightSums), result);
     whole ? b.storeTile(result, y, {row, column}) : b.storeMasked(result, y, {row, column}, mask);
   }
 
@@ -290,11 +294,19 @@ private:
   KernelBuilder &b;
   IntegerTiles weight;
   std::vector<IntegerPart> parts;
-  Value codes, scales, partTable, factors, bias, y, rows, columnSums; ///< scales: of rows; factors: of parts
+  Value codes, partTable, factors, bias, y, rows, columnSums; ///< factors: of parts
+  Value scales, offsets, weightSums;                          ///< scales, offsets: of rows
   float constantScale = 1; ///< of all activations, without scales and factors
 };
 
 } // namespace
+
+bool mlir::quanta::isTokenActivation(UniformAttr encoding) {
+  // Codes above an offset have no sign and use all bits: 8 are too many for a signed byte.
+  bool fits = encoding.getZero() == ZeroKind::Symmetric ? encoding.getBits() >= 2
+                                                        : encoding.getZero() == ZeroKind::Offset && encoding.getBits() <= 7;
+  return fits && !encoding.getLevels() && encoding.getGroup() == UniformAttr::kRow && encoding.getScale().isF32();
+}
 
 std::vector<IntegerPart> mlir::quanta::getIntegerParts(AffineAttr activation, UniformAttr weight, ArrayRef<int64_t> shape) {
   auto [rows, columns] = getMatrixShape(shape);
@@ -320,7 +332,7 @@ bool mlir::quanta::hasIntegerLinear(Attribute activation, Attribute weight, Arra
   if (auto affine = dyn_cast_or_null<AffineAttr>(activation))
     return !getIntegerParts(affine, w, shape).empty();
   auto x = dyn_cast_or_null<UniformAttr>(activation);
-  return x && x.getBits() >= 2 && !x.getLevels() && x.getGroup() == UniformAttr::kRow && x.getZero() == ZeroKind::Symmetric;
+  return x && isTokenActivation(x);
 }
 
 void mlir::quanta::emitIntegerLinear(KernelBuilder &b, const KernelArgs &args) { IntegerLinear(b, args).emit(); }

@@ -7,6 +7,10 @@
 
 namespace mlir::quanta {
 
+/// Encodings of activations with scales that are found while the model runs, one a row: symmetric of 2 to 8 bits, or 1 to 7 bits
+/// above an offset.
+bool isTokenActivation(UniformAttr encoding);
+
 /// Columns that share the scales of weights and activations.
 struct IntegerPart {
   int64_t firstBlock, firstColumn, columns, group; ///< firstBlock: in a tile of the weight; group: of the weight
@@ -15,12 +19,12 @@ struct IntegerPart {
 /// From the first column to the last; none if a segment begins within a block of the weight's columns.
 std::vector<IntegerPart> getIntegerParts(AffineAttr activation, UniformAttr weight, ArrayRef<int64_t> shape);
 
-/// Whether emitIntegerLinear multiplies these: activations of 2 to 8 bits, symmetric with a scale a row or with known scales,
-/// whose segments begin where blocks of the weight do; uniform weights whose groups are short enough for sums of 32 bits.
+/// Whether emitIntegerLinear multiplies these: activations with a scale a row, or with known scales whose segments begin
+/// where blocks of the weight do; uniform weights whose groups are short enough for sums of 32 bits.
 bool hasIntegerLinear(Attribute activation, Attribute weight, ArrayRef<int64_t> shape);
 
-/// y[M, N] = x · Wᵀ + bias. ins: codes of x [M, K′], signed bytes, zeros from column K on; then scales [M] of #quanta.uniform, or
-/// for several segments of #quanta.affine the parts [P, 4] (first block, first column, columns, group; i32) and their scales [P];
+/// y[M, N] = x · Wᵀ + bias. ins: codes of x [M, K′], signed bytes, zeros from column K on; then of #quanta.uniform scales [M],
+/// and with offsets those [M] and the sums of W's rows [N]; or for several segments of #quanta.affine the parts [P, 4] (first block, first column, columns, group; i32) and their scales [P];
 /// then bias?, from which zero points have been subtracted already. weights: tiles of W; config: activation, encoding, shape.
 /// Integer sums are exact within a part.
 void emitIntegerLinear(KernelBuilder &, const KernelArgs &);

@@ -44,7 +44,8 @@ void emitCacheAppend(KernelBuilder &, const KernelArgs &);
 // T|1]?; weights: the arrays of the keys, then of the values; config: key, value (types of the caches), key_arrays, repeats, scale.
 void emitAttention(KernelBuilder &, const KernelArgs &);
 // codes [M, K′] of x [M, K], signed bytes, zeros from column K on. config: activation, the encoding. ins: x; for several segments
-// of #quanta.affine also 1 / scale and the zero point of each column [K]. outs: codes; for #quanta.uniform also scales [M].
+// of #quanta.affine also 1 / scale and the zero point of each column [K]. outs: codes; for #quanta.uniform also scales [M], and
+// offsets [M] if it has them.
 void emitQuantize(KernelBuilder &, const KernelArgs &);
 
 /// The emitter of a family, or null.

@@ -93,25 +93,44 @@ private:
     });
   }
 
-  void emitDynamic(Value row, UniformAttr uniform) {
-    float greatest = static_cast<float>((1 << (uniform.getBits() - 1)) - 1);
-    Value scales = args.outputs[1];
-    auto widen = [&](Value column, Value so_far, bool full) {
-      return Value(arith::MaximumFOp::create(b, so_far, Value(math::AbsFOp::create(b, load(row, column, full)))));
+  /// The largest of 16 lanes of `of` each tile of a row, and of `start`.
+  Value most(Value row, float start, function_ref<Value(Value)> of) {
+    auto widen = [&](Value column, Value sofar, bool full) {
+      return Value(arith::MaximumFOp::create(b, sofar, of(load(row, column, full))));
     };
-    Value most = b.loop(b.index(0), b.index(whole), kLanes, ValueRange{b.tileOf(0.0f)}, [&](Value column, ValueRange carried) {
+    Value result = b.loop(b.index(0), b.index(whole), kLanes, ValueRange{b.tileOf(start)}, [&](Value column, ValueRange carried) {
       return SmallVector<Value>{widen(column, carried[0], true)};
     })[0];
-    if (whole < columns)
-      most = widen(b.index(whole), most, false);
-    Value top = b.reduceMax(most);
+    return b.reduceMax(whole < columns ? widen(b.index(whole), result, false) : result);
+  }
+
+  /// Symmetric: codes around 0, steps of the largest magnitude / the greatest code. With an offset: codes from 0 at the least value,
+  /// but not above 0.
+  void emitDynamic(Value row, UniformAttr uniform) {
+    bool offset = uniform.getZero() == ZeroKind::Offset;
+    float greatest = static_cast<float>((1 << (uniform.getBits() - (offset ? 0 : 1))) - 1);
+    Value width, least;
+    if (offset) {
+      least = arith::NegFOp::create(b, most(row, 0, [&](Value tile) { return Value(arith::NegFOp::create(b, tile)); }));
+      width = b.subf(most(row, 0, [](Value tile) { return tile; }), least);
+    } else {
+      width = most(row, 0, [&](Value tile) { return Value(math::AbsFOp::create(b, tile)); });
+    }
     // A row so small that the quotient would overflow is zero.
-    Value tiny = arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, top, b.f32(0x1p-100f));
-    Value factor = arith::SelectOp::create(b, tiny, b.f32(0.0f), Value(arith::DivFOp::create(b, b.f32(greatest), top)));
-    Value scale = arith::SelectOp::create(b, tiny, b.f32(0.0f), b.mulf(top, b.f32(1 / greatest)));
-    memref::StoreOp::create(b, scale, scales, ValueRange{row});
-    Value wide = b.splat(factor);
-    forTiles([&](Value column, bool full) { store(b.mulf(load(row, column, full), wide), row, column); });
+    Value tiny = arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, width, b.f32(0x1p-100f));
+    Value factor = arith::SelectOp::create(b, tiny, b.f32(0.0f), Value(arith::DivFOp::create(b, b.f32(greatest), width)));
+    Value scale = arith::SelectOp::create(b, tiny, b.f32(0.0f), b.mulf(width, b.f32(1 / greatest)));
+    memref::StoreOp::create(b, scale, args.outputs[1], ValueRange{row});
+    if (offset)
+      memref::StoreOp::create(b, least, args.outputs[2], ValueRange{row});
+    Value wide = b.splat(factor), from = offset ? b.splat(least) : Value();
+    forTiles([&](Value column, bool full) {
+      Value x = load(row, column, full);
+      Value code = b.mulf(offset ? b.subf(x, from) : x, wide);
+      if (offset && !full) // beyond the row there is no offset
+        code = arith::SelectOp::create(b, b.mask(b.index(columns - whole)), code, b.tileOf(0.0f));
+      store(code, row, column);
+    });
   }
 
   KernelBuilder &b;

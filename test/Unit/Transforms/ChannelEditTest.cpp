@@ -4,15 +4,13 @@
 // the constants after some transforms.
 //
 //===--------------------------------------------------------------------------------------------------------------------===//
+#include "OracleModule.h"
 #include "VerifiedEdits.h"
 #include "quanta/Pipelines/GraphRunner.h"
 #include "quanta/Pipelines/Registration.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/Parser/Parser.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FileUtilities.h"
-#include "llvm/Support/JSON.h"
-#include "llvm/Support/MemoryBuffer.h"
 #include "gtest/gtest.h"
 #include <cmath>
 
@@ -22,29 +20,6 @@ using ::quanta::Array;
 using ::quanta::ArrayMap;
 
 namespace {
-
-std::vector<double> numbers(const llvm::json::Value &value) {
-  std::vector<double> result;
-  if (const llvm::json::Array *array = value.getAsArray())
-    for (const llvm::json::Value &element : *array)
-      llvm::append_range(result, numbers(element));
-  else
-    result.push_back(value.getAsNumber().value_or(NAN));
-  return result;
-}
-
-/// A constant of this shape.
-std::string constant(StringRef name, ArrayRef<double> data, ArrayRef<int64_t> shape) {
-  std::string type = "tensor<";
-  for (int64_t size : shape)
-    type += std::to_string(size) + "x";
-  type += "f32>";
-  std::vector<float> floats(data.begin(), data.end());
-  return ("  %" + name + " = arith.constant dense<\"0x" +
-          llvm::toHex(StringRef(reinterpret_cast<const char *>(floats.data()), floats.size() * 4)) + "\"> : " + type + " loc(\"" +
-          name + "\")\n")
-      .str();
-}
 
 const char *kBody = R"mlir(
   %init = tensor.empty() : tensor<1x5x8xf32>
@@ -100,15 +75,9 @@ struct ChannelEditTest : testing::Test {
     registerDialects(registry);
     registerPasses();
     context.appendDialectRegistry(registry);
-    auto buffer = llvm::MemoryBuffer::getFile(QUANTA_LLAMA_BLOCK);
-    if (!buffer)
+    oracle = readOracle("llama-block");
+    if (!oracle.getAsObject())
       return;
-    auto parsed = llvm::json::parse((*buffer)->getBuffer());
-    if (!parsed) {
-      llvm::consumeError(parsed.takeError());
-      return;
-    }
-    oracle = std::move(*parsed);
     module = parseSourceString<ModuleOp>(buildText(), &context);
   }
 
@@ -183,8 +152,6 @@ struct ChannelEditTest : testing::Test {
   llvm::json::Value oracle = nullptr;
   OwningOpRef<ModuleOp> module;
 };
-
-std::vector<int32_t> toOrder(ArrayRef<double> numbers) { return {numbers.begin(), numbers.end()}; }
 
 TEST_F(ChannelEditTest, IsTheReference) {
   ASSERT_TRUE(module);
