@@ -82,8 +82,8 @@ struct RptqTest : testing::Test {
 };
 
 TEST_F(RptqTest, AttentionHeads) {
-  std::string body = "  %mask = arith.constant dense<[[[[0.0, -1e30, -1e30, -1e30, -1e30], [0.0, 0.0, -1e30, -1e30, -1e30], [0.0, 0.0, 0.0, -1e30, "
-                     "-1e30], [0.0, 0.0, 0.0, 0.0, -1e30], [0.0, 0.0, 0.0, 0.0, 0.0]]]]> : tensor<1x1x5x5xf32>\n";
+  std::string body = "  %mask = arith.constant dense<[[[[0.0, -1.0e30, -1.0e30, -1.0e30, -1.0e30], [0.0, 0.0, -1.0e30, -1.0e30, -1.0e30], [0.0, 0.0, 0.0, -1.0e30, "
+                     "-1.0e30], [0.0, 0.0, 0.0, 0.0, -1.0e30], [0.0, 0.0, 0.0, 0.0, 0.0]]]]> : tensor<1x1x5x5xf32>\n";
   for (const char *name : {"q", "k", "v"}) {
     std::string n = name;
     body += "  %" + n + "l = quanta.linear %x, %W" + n + " bias %b" + n + " : (tensor<1x5x8xf32>, tensor<8x8xf32>, tensor<8xf32>) -> tensor<1x5x8xf32> loc(\"" + n + "\")\n" +
@@ -100,6 +100,7 @@ TEST_F(RptqTest, AttentionHeads) {
 )mlir";
   load("rptq-attention", "1x5x8", "1x5x8",
        {{"Wq", {8, 8}}, {"bq", {8}}, {"Wk", {8, 8}}, {"bk", {8}}, {"Wv", {8, 8}}, {"bv", {8}}, {"Wo", {8, 8}}, {"bo", {8}}}, body);
+  ASSERT_TRUE(module);
   checkOutput(get("X"), {1, 5, 8}, get("y"));
   ChannelEdits edits(&context);
   std::vector<int32_t> r2 = toOrder(get("R2_perm")), r3 = toOrder(get("R3_perm")), same = {0, 1, 2, 3, 4, 5, 6, 7};
@@ -123,9 +124,15 @@ TEST_F(RptqTest, GatedProduct) {
   %u = quanta.linear %x, %Wup : (tensor<3x4xf32>, tensor<6x4xf32>) -> tensor<3x6xf32> loc("up")
   %s = quanta.activation silu %g : tensor<3x6xf32>
   %i = tensor.empty() : tensor<3x6xf32>
-  %h = linalg.mul ins(%s, %u : tensor<3x6xf32>, tensor<3x6xf32>) outs(%i : tensor<3x6xf32>) -> tensor<3x6xf32>
+  %h = linalg.generic {indexing_maps = [affine_map<(r, c) -> (r, c)>, affine_map<(r, c) -> (r, c)>, affine_map<(r, c) -> (r, c)>],
+      iterator_types = ["parallel", "parallel"]} ins(%s, %u : tensor<3x6xf32>, tensor<3x6xf32>) outs(%i : tensor<3x6xf32>) {
+  ^bb0(%l: f32, %r: f32, %o: f32):
+    %p = arith.mulf %l, %r : f32
+    linalg.yield %p : f32
+  } -> tensor<3x6xf32>
   %y = quanta.linear %h, %Wdown : (tensor<3x6xf32>, tensor<4x6xf32>) -> tensor<3x4xf32> loc("down")
 )mlir");
+  ASSERT_TRUE(module);
   checkOutput(get("x"), {3, 4}, get("y"));
   ChannelEdits edits(&context);
   std::vector<int32_t> order = toOrder(get("perm"));
