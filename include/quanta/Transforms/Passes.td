@@ -757,7 +757,8 @@ def QuantizeActivations : Pass<"quanta-quantize-activations", "::mlir::ModuleOp"
     so that kernels can multiply integers. Layers that read the same value share it. Leading dimensions of a linear layer's input
     are collapsed into one for the layer and expanded behind it. `act` says what shares a scale, N being 2 to 8 bits:
 
-    * `intN-token`: each token (each row of the last dimension), found while the model runs: its largest magnitude / (2^(N−1) − 1).
+    * `intN-token`: each token (each row of the last dimension), found while the model runs: its largest magnitude / 127, or with
+      fewer than 8 bits its range, with 0, / (2^N − 1), and an offset.
     * `intN-tensor`: the whole input; the range is chosen here, on data, with a zero point.
     * `intN-cluster`: each cluster of channels that `quanta-reorder` left on the layer, or the whole input where it left none,
       likewise (RPTQ, Yuan et al. 2023).

@@ -235,8 +235,8 @@ def Quanta_QuantizeOp : Quanta_ComputeOp<"quantize"> {
   let description = [{
     The result is the nearest value of its encoding to the input, half to even.
 
-    * `#quanta.uniform` with a symmetric zero, `group = 0` and a scale of f32: a row (a token) is divided by its largest magnitude
-      / (2^(bits−1) − 1), found while the model runs.
+    * `#quanta.uniform` with `group = 0` and a scale of f32: a row (a token) is divided by its largest magnitude / (2^(bits−1) − 1), or
+      with `zero = offset` and 7 bits at most by its range with 0 / (2^bits − 1); both are found while the model runs.
     * `#quanta.affine`: scales and zero points are known; values beyond the codes become the nearest code's.
 
     C1: `input` is f32 without an encoding, of rank 2 for `uniform`. C2: the result has the same shape and an encoding.
