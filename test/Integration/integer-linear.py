@@ -91,7 +91,8 @@ def quantize(x, act=None):
         width[width < 2.0**-100] = 0
         top = np.float32(2 ** act[0] - 1)
         factor = np.divide(top, width, out=np.zeros_like(width), where=width > 0)
-        return np.rint((x - least) * factor).astype(np.int64), width * (np.float32(1) / top), least
+        scale, zero = width * (np.float32(1) / top), -np.rint(least * factor)
+        return np.minimum(np.rint(x * factor) + zero, top).astype(np.int64), scale, -zero * scale
     if act:
         width, splits, scales, zeros = act
         spread = lambda values, kind: np.repeat(np.array(values, kind), np.diff([0, *splits, x.shape[1]]))

@@ -104,8 +104,8 @@ private:
     return b.reduceMax(whole < columns ? widen(b.index(whole), result, false) : result);
   }
 
-  /// Symmetric: codes around 0, steps of the largest magnitude / the greatest code. With an offset: codes from 0 at the least value,
-  /// but not above 0.
+  /// Symmetric: codes around 0, steps of the largest magnitude / the greatest code. With an offset: codes from 0 on, over the range
+  /// with 0; the offset is a multiple of the scale, so that 0 has a code, which most values are near to.
   void emitDynamic(Value row, UniformAttr uniform) {
     bool offset = uniform.getZero() == ZeroKind::Offset;
     float greatest = static_cast<float>((1 << (uniform.getBits() - (offset ? 0 : 1))) - 1);
@@ -121,16 +121,25 @@ private:
     Value factor = arith::SelectOp::create(b, tiny, b.f32(0.0f), Value(arith::DivFOp::create(b, b.f32(greatest), width)));
     Value scale = arith::SelectOp::create(b, tiny, b.f32(0.0f), b.mulf(width, b.f32(1 / greatest)));
     memref::StoreOp::create(b, scale, args.outputs[1], ValueRange{row});
-    if (offset)
-      memref::StoreOp::create(b, least, args.outputs[2], ValueRange{row});
-    Value wide = b.splat(factor), from = offset ? b.splat(least) : Value();
+    Value wide = b.splat(factor), zero;
+    if (offset) {
+      Value below = arith::NegFOp::create(b, round(b.mulf(least, factor)));
+      memref::StoreOp::create(b, Value(arith::NegFOp::create(b, b.mulf(below, scale))), args.outputs[2], ValueRange{row});
+      zero = b.splat(below);
+    }
     forTiles([&](Value column, bool full) {
-      Value x = load(row, column, full);
-      Value code = b.mulf(offset ? b.subf(x, from) : x, wide);
-      if (offset && !full) // beyond the row there is no offset
-        code = arith::SelectOp::create(b, b.mask(b.index(columns - whole)), code, b.tileOf(0.0f));
+      Value code = b.mulf(load(row, column, full), wide);
+      if (offset) {
+        code = arith::MinimumFOp::create(b, b.addf(round(code), zero), b.tileOf(greatest));
+        if (!full) // beyond the row there is no offset
+          code = arith::SelectOp::create(b, b.mask(b.index(columns - whole)), code, b.tileOf(0.0f));
+      }
       store(code, row, column);
     });
+  }
+  Value round(Value x) {
+    Value magic = constantLike(b, x, kRound);
+    return b.subf(b.addf(x, magic), magic);
   }
 
   KernelBuilder &b;
