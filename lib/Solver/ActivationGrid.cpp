@@ -29,7 +29,7 @@ uint8_t ActivationGrid::encode(double value) const {
   double coarse = std::ldexp(scale, static_cast<int>(shift));
   switch (format) {
   case ActivationFormat::Uniform:
-    return static_cast<uint8_t>(std::clamp<double>(std::nearbyint(value / scale) + zero, 0, highestCode()));
+    return static_cast<uint8_t>(std::clamp<double>(std::nearbyint(value / scale) + zero, lowestCode(), highestCode()));
   case ActivationFormat::Twin:
     return static_cast<uint8_t>(value < steps * scale ? magnitude(value, scale) : steps + magnitude(value, coarse));
   case ActivationFormat::TwinSigned:
@@ -102,8 +102,9 @@ ActivationGrid fitAffineGrid(unsigned bits, ValueRange range, double factor) {
   ActivationGrid grid;
   grid.bits = bits;
   double min = std::min(range.min, 0.0) * factor, max = std::max(range.max, 0.0) * factor;
-  grid.scale = max > min ? (max - min) / grid.highestCode() : 1;
-  grid.zero = static_cast<int>(std::clamp<double>(std::nearbyint(-min / grid.scale), 0, grid.highestCode()));
+  int lowest = grid.lowestCode(), highest = grid.highestCode();
+  grid.scale = max > min ? (max - min) / (highest - lowest) : 1;
+  grid.zero = static_cast<int>(std::clamp<double>(lowest + std::nearbyint(-min / grid.scale), lowest, highest));
   return grid;
 }
 
@@ -120,6 +121,24 @@ std::vector<ActivationGrid> makeCandidates(ActivationFormat format, bool affine,
     candidates.push_back(affine ? fitAffineGrid(bits, range, factor) : fitGrid(format, bits, range, factor));
   }
   return candidates;
+}
+
+ActivationGrid fitToValues(MatrixView values, unsigned bits, const CandidateOptions &options) {
+  ActivationGrid best;
+  double least = INFINITY;
+  for (const ActivationGrid &grid : makeCandidates(ActivationFormat::Uniform, true, bits, findRange(values), options)) {
+    double error = 0;
+    for (int64_t row = 0; row < values.rows(); ++row)
+      for (int64_t column = 0; column < values.columns(); ++column) {
+        double difference = values(row, column) - grid.round(values(row, column));
+        error += difference * difference;
+      }
+    if (error < least) {
+      least = error;
+      best = grid;
+    }
+  }
+  return best;
 }
 
 } // namespace quanta

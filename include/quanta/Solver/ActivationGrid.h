@@ -30,6 +30,8 @@ struct ActivationGrid {
   unsigned shift = 0; ///< of the twin formats
 
   int highestCode() const { return (1 << bits) - 1; }
+  /// Of Uniform: code 0 is not used with 8 bits, so that codes around 128 have magnitudes of at most 127.
+  int lowestCode() const { return bits == 8; }
   /// The nearest value within a region, halves to even; of the logarithms the nearest exponent.
   uint8_t encode(double value) const;
   double decode(uint8_t code) const;
@@ -51,20 +53,23 @@ ValueRange findRange(MatrixView values);
 
 /// Factors of the range that a search tries: least + i · (most − least) / count for i below count.
 struct CandidateOptions {
-  double least = 0.01, most = 1.2;
+  double least = 0.01, most = 1.2; // PTQ4ViT's
   unsigned count = 100;
 };
 
-/// The grid that covers a range times `factor`. Uniform is symmetric: the range ±max|x| is 2^bits − 1 steps, zero the middle
-/// code (PTQ4ViT's). TwinSigned: the coarse step covers max times the factor, the fine one is the least of it times
-/// 2^(−shift) that covers min. Twin: coarse steps of 2^(1−bits), whatever the range is; `factor` is 2^(−shift).
+/// The grid that covers a range times `factor`. Uniform is symmetric: ±max|x| is 2^bits − 1 steps, zero the middle code.
+/// TwinSigned: the coarse step covers max times the factor, the fine one is the least of it times 2^(−shift) that covers min.
+/// Twin: coarse steps of 2^(1−bits), whatever the range is; `factor` is 2^(−shift).
 ActivationGrid fitGrid(ActivationFormat format, unsigned bits, ValueRange range, double factor = 1);
-/// The same with a zero point where the range, which is made to contain 0, wants it.
+/// The same for Uniform with a zero point where the range, which is made to contain 0, wants it.
 ActivationGrid fitAffineGrid(unsigned bits, ValueRange range, double factor = 1);
 
 /// Those that a search tries: fitGrid for the options' factors, of Twin for shifts from 0 to 15. `affine`: fitAffineGrid.
 std::vector<ActivationGrid> makeCandidates(ActivationFormat format, bool affine, unsigned bits, ValueRange range,
                                            const CandidateOptions &options);
+
+/// The one of fitAffineGrid's for the options' factors that leaves the least squared error of the values themselves.
+ActivationGrid fitToValues(MatrixView values, unsigned bits, const CandidateOptions &options);
 
 } // namespace quanta
 

@@ -16,6 +16,7 @@ struct Product {
   MatrixView left;    ///< [rows, inner]
   MatrixView right;   ///< [columns, inner]
   MatrixView factors; ///< [rows, columns], of the errors before they are squared; empty: 1
+  size_t firstGrid = 0; ///< of the rows of `right`, if they have one each
 };
 
 /// The grids of both operands. No grid: floats.
@@ -23,6 +24,7 @@ struct ProductGrids {
   std::optional<ActivationGrid> left;
   std::vector<ActivationGrid> right; ///< one, or one for each row of `right`
   double error = 0;                  ///< mean of (factor · (o − ô))²
+  double energy = 0;                 ///< mean of (factor · o)²
 };
 
 /// What a search may choose from: one of `left`; for each grid of the right operand one of its `right[·][grid]`. An operand
@@ -33,13 +35,17 @@ struct ProductCandidates {
 };
 
 /// Alternates `rounds` times: the right operand's grids that leave the least error given the left one's, then the other way
-/// round. All products share the grids; with a grid for each row of `right` all have the same rows. Of equal candidates the
-/// first wins. Cost: rounds · candidates products. Ends early when a round changes nothing.
+/// round. All products share the grids, but for those of rows of `right`. Of equal candidates the first wins. Ends early when
+/// a round changes nothing. Cost: rounds · candidates products.
 ProductGrids searchGrids(const std::vector<Product> &products, ProductGrids initial, const ProductCandidates &candidates,
                          unsigned rounds);
 
 /// The error of these grids.
 double measureGrids(const std::vector<Product> &products, const ProductGrids &grids);
+
+/// The mean of o − ô of each column, rows weighted by their factors squared: what a bias can correct. [columns], of several
+/// products one behind the other.
+std::vector<double> measureBias(const std::vector<Product> &products, const ProductGrids &grids);
 
 } // namespace quanta
 
