@@ -8,6 +8,7 @@
 #include "Kernels/Cache.h"
 #include "Kernels/IntegerLinear.h"
 #include "Kernels/Quantize.h"
+#include "Kernels/VisionGrids.h"
 #include "quanta/Codegen/Codegen.h"
 #include "quanta/Codegen/KernelBuilder.h"
 #include "quanta/Dialect/IR/Packing.h"
@@ -328,10 +329,12 @@ private:
     if (failed(weight))
       return failure();
     SmallVector<Value> inputs;
+    Value sized = op.getInput(); // has the input's sizes in the end
     if (Attribute activation = getEncoding(op.getInput().getType())) {
       auto stored = activations.find(op.getInput());
       if (stored == activations.end())
         return op.emitOpError() << "expected an encoded input to come from quanta.quantize";
+      sized = stored->second.op.getInput();
       if (hasIntegerLinear(activation, getEncoding(op.getWeight().getType()), type(op.getWeight()).getShape())) {
         encode(stored->second);
         inputs = {stored->second.codes};
@@ -362,7 +365,7 @@ private:
       inputs.push_back(op.getBias());
     Value y = kernel("linear", inputs, weight->addresses,
                      empty({size(tokens, 0), b.getIndexAttr(type(op.getWeight()).getDimSize(0))}, b.getF32Type()), weight->config);
-    return replace(op, restore(y, op.getResult(), op.getInput()));
+    return replace(op, restore(y, op.getResult(), sized));
   }
 
   /// Where segments differ: which parts of the weight they are, and their scales.
@@ -427,9 +430,9 @@ private:
     Attribute encoding = getEncoding(op.getResult().getType());
     auto uniform = dyn_cast<UniformAttr>(encoding);
     bool dynamic = uniform && isTokenActivation(uniform);
-    if (!dynamic && !isa<AffineAttr>(encoding))
-      return op.emitOpError() << "activations can be encoded as #quanta.affine, or as #quanta.uniform with group = 0, scale = f32 and a "
-                                 "symmetric zero and 2 to 8 bits or an offset and 1 to 7, but got " << encoding;
+    if (!dynamic && !isa<AffineAttr, TwinAttr, Log2Attr>(encoding))
+      return op.emitOpError() << "activations can be encoded as #quanta.affine, #quanta.twin, #quanta.log2, or #quanta.uniform with "
+                                 "group = 0, scale = f32 and a symmetric zero and 2 to 8 bits or an offset and 1 to 7, but got " << encoding;
     if (dynamic && type(op.getInput()).isDynamicDim(1))
       return op.emitOpError() << "expected a static number of columns but got " << op.getInput().getType();
     activations[op.getResult()] = {op, Value(), Value(), Value(), Value()};
@@ -458,7 +461,7 @@ private:
       return;
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPoint(stored.op);
-    Value x = stored.op.getInput();
+    Value x = collapseTo(stored.op.getInput(), 2);
     int64_t columns = type(x).getDimSize(1);
     Attribute encoding = getEncoding(stored.op.getResult().getType());
     NamedAttrList config;
@@ -482,6 +485,16 @@ private:
     stored.offsets = offset ? kernel.getResult(2) : Value();
   }
 
+  /// An operand as floats.
+  FailureOr<Value> getFloats(Operation *user, Value x) {
+    if (!getEncoding(x.getType()))
+      return x;
+    auto stored = activations.find(x);
+    if (stored == activations.end())
+      return user->emitOpError() << "expected encoded activations to come from quanta.quantize";
+    return decode(stored->second);
+  }
+
   /// The nearest values of the encoding, for kernels that multiply floats.
   Value decode(StoredActivation &stored) {
     if (stored.values)
@@ -491,6 +504,10 @@ private:
     Value x = stored.op.getInput();
     if (auto affine = dyn_cast<AffineAttr>(Attribute(getEncoding(stored.op.getResult().getType()))))
       return stored.values = decode(affine, x);
+    EncodingAttrInterface encoding = getEncoding(stored.op.getResult().getType());
+    if (isa<TwinAttr, Log2Attr>(Attribute(encoding)))
+      return stored.values = generic({x}, {b.getMultiDimIdentityMap(type(x).getRank())}, empty(sizes(x), b.getF32Type()),
+                                     [&](KernelBuilder &k, ValueRange args) { return emitNearest(k, encoding, args[0]); });
     encode(stored);
     b.setInsertionPoint(stored.op);
     SmallVector<OpFoldResult> shape = sizes(x), zeros(2, b.getIndexAttr(0)), ones(2, b.getIndexAttr(1));
@@ -557,14 +574,17 @@ private:
     if (failed(checkFloat(op)))
       return failure();
     int64_t rank = type(op.getLhs()).getRank();
-    Value lhs = op.getLhs(), rhs = op.getRhs();
+    FailureOr<Value> left = getFloats(op, op.getLhs()), right = getFloats(op, op.getRhs());
+    if (failed(left) || failed(right))
+      return failure();
+    Value lhs = *left, rhs = *right;
     if (rank > 4) {
       for (int64_t d = 0; d < rank - 3; ++d)
         if (type(lhs).getDimSize(d) != type(rhs).getDimSize(d))
           return op.emitOpError() << "expected equal leading batch dimensions but got " << lhs.getType() << " and " << rhs.getType();
     }
     Value y = matmul(collapseTo(lhs, 4), collapseTo(rhs, 4), op.getTransposeRhs(), 1.0f);
-    return replace(op, restore(y, op.getResult(), op.getLhs()));
+    return replace(op, restore(y, op.getResult(), lhs));
   }
 
   LogicalResult convert(CacheAppendOp op) {
@@ -668,14 +688,10 @@ private:
     config.set("pads", op.getPadsAttr());
     config.set("groups", op.getGroupsAttr());
     config.set("dilations", op.getDilationsAttr());
-    Value x = op.getInput();
-    if (getEncoding(x.getType())) {
-      auto stored = activations.find(x);
-      if (stored == activations.end())
-        return op.emitOpError() << "expected an encoded input to come from quanta.quantize";
-      x = decode(stored->second);
-    }
-    SmallVector<Value> inputs{x};
+    FailureOr<Value> x = getFloats(op, op.getInput());
+    if (failed(x))
+      return failure();
+    SmallVector<Value> inputs{*x};
     if (op.getBias())
       inputs.push_back(op.getBias());
     auto spatial = [&](int64_t d) -> OpFoldResult {
@@ -683,11 +699,11 @@ private:
       if (!result.isDynamicDim(2 + d))
         return b.getIndexAttr(result.getDimSize(2 + d));
       int64_t fixed = op.getPads()[d] + op.getPads()[d + 2] - (op.getDilations()[d] * (weightType.getDimSize(2 + d) - 1) + 1);
-      Value extent = arith::AddIOp::create(b, tensor::DimOp::create(b, x, 2 + d), b.index(fixed));
+      Value extent = arith::AddIOp::create(b, tensor::DimOp::create(b, *x, 2 + d), b.index(fixed));
       return Value(arith::AddIOp::create(b, arith::FloorDivSIOp::create(b, extent, b.index(op.getStrides()[d])), b.index(1)));
     };
     Value y = kernel("conv2d", inputs, weight->addresses,
-                     empty({size(x, 0), b.getIndexAttr(weightType.getDimSize(0)), spatial(0), spatial(1)}, b.getF32Type()), config);
+                     empty({size(*x, 0), b.getIndexAttr(weightType.getDimSize(0)), spatial(0), spatial(1)}, b.getF32Type()), config);
     return replace(op, y);
   }
 

@@ -50,6 +50,10 @@ struct EncodingAliases : public OpAsmDialectInterface {
       os << (cache.getScale() == CacheScale::Token ? "token" : "channel") << cache.getBits() << "w" << cache.getWindow();
     } else if (auto affine = dyn_cast<AffineAttr>(attr)) {
       os << "a" << affine.getBits() << "x" << affine.getSegmentCount();
+    } else if (auto twin = dyn_cast<TwinAttr>(attr)) {
+      os << "twin" << twin.getBits() << "m" << twin.getShift();
+    } else if (auto log = dyn_cast<Log2Attr>(attr)) {
+      os << (log.getRoot() ? "logroot" : "log") << log.getBits();
     } else if (auto packed = dyn_cast<PackedAttr>(attr)) {
       if (packed.getBase())
         name(packed.getBase(), os);

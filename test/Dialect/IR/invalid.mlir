@@ -377,3 +377,28 @@ func.func @quantize_nothing(%x: tensor<?x8xf32>) {
   %q = quanta.quantize %x : tensor<?x8xf32> to tensor<?x8xf32>
   return
 }
+
+// -----
+
+// expected-error@+1 {{expected 2 to 8 bits but got 9}}
+func.func private @twin_bits(tensor<8xf32, #quanta.twin<bits = 9, scale = 1.0 : f32, shift = 1>>)
+
+// -----
+
+// expected-error@+1 {{expected a shift of 0 to 15 but got 16}}
+func.func private @twin_shift(tensor<8xf32, #quanta.twin<bits = 8, scale = 1.0 : f32, shift = 16>>)
+
+// -----
+
+// expected-error@+1 {{expected a finite scale of f32 above 0 but got -1.000000e+00 : f32}}
+func.func private @twin_scale(tensor<8xf32, #quanta.twin<bits = 8, scale = -1.0 : f32, shift = 1>>)
+
+// -----
+
+// expected-error@+1 {{expected 2 to 7 bits but got 8}}
+func.func private @log_bits(tensor<8xf32, #quanta.log2<bits = 8, scale = 1.0 : f32>>)
+
+// -----
+
+// expected-error@+1 {{expected activations of f32 but got 'f16'}}
+func.func private @log_type(tensor<8xf16, #quanta.log2<bits = 4, scale = 1.0 : f32>>)

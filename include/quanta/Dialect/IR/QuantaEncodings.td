@@ -223,4 +223,44 @@ def Quanta_PackedAttr : Quanta_Encoding<"Packed", "packed"> {
   }];
 }
 
+def Quanta_TwinAttr : Quanta_Encoding<"Twin", "twin"> {
+  let summary = "activations in two regions with uniform steps, one step a power of two times the other";
+  let description = [{
+    A code of `bits` bits is a flag, the highest bit, and a magnitude q below n = 2^(bits−1). With the flag the value is
+    `scale · 2^shift · q`. Without it: `scale · q` for values below n · scale (probabilities, mostly small), with `negative`
+    `−scale · q` for values below zero (behind GELU). PTQ4ViT (Yuan et al. 2021), where the steps are Δ₂ = 2^shift · Δ₁, so that
+    integers can be added up in units of Δ₁.
+
+    Component: `codes` (one i8 a value). Stored bits: `bits` a value; the rest belongs to the type.
+
+    Example: `tensor<?x3x50x50xf32, #quanta.twin<bits = 8, scale = 2.44140625e-04 : f32, shift = 5>>`
+  }];
+  let parameters = (ins
+    "unsigned":$bits,
+    "::mlir::FloatAttr":$scale,
+    "unsigned":$shift,
+    DefaultValuedParameter<"bool", "false">:$negative);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
+def Quanta_Log2Attr : Quanta_Encoding<"Log2", "log2"> {
+  let summary = "activations from zero on as powers of 2 or √2";
+  let description = [{
+    `value = scale · 2^(−q)`, with `root` `scale · √2^(−q)`, for codes q of `bits` bits, but the highest code is zero. The
+    nearest exponent is taken, and what is not above zero is zero (FQ-ViT, Lin et al. 2021; RepQ-ViT, Li et al. 2022; both have
+    a zero besides the 2^bits powers).
+
+    Component: `codes` (one i8 a value). Stored bits: `bits` a value; the rest belongs to the type.
+
+    Example: `tensor<?x3x50x50xf32, #quanta.log2<bits = 4, scale = 1.0 : f32, root = true>>`
+  }];
+  let parameters = (ins
+    "unsigned":$bits,
+    "::mlir::FloatAttr":$scale,
+    DefaultValuedParameter<"bool", "false">:$root);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
 #endif

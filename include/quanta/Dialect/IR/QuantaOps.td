@@ -239,6 +239,8 @@ def Quanta_QuantizeOp : Quanta_ComputeOp<"quantize"> {
       with `zero = offset` and 7 bits at most by its range with 0 / (2^bits − 1); both are found while the model runs.
     * `#quanta.affine`: scales and zero points are known; values beyond the codes become the nearest code's.
 
+    * `#quanta.twin` and `#quanta.log2`: likewise, on the grids that they describe.
+
     C1: `input` is f32 without an encoding, of rank 2 for `uniform`. C2: the result has the same shape and an encoding.
 
     ```mlir
