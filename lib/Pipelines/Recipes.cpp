@@ -283,7 +283,7 @@ llvm::ArrayRef<Recipe> mlir::quanta::getRecipes() {
       {"kv", Phase::Quantize, "keep past keys and values in the model, in place",
        {{"capacity", RecipeOption::Integer, "2048", "positions for which there is room", 1, 1 << 30},
         {"batch", RecipeOption::Integer, "1", "sequences that are decoded side by side", 1, 1 << 20},
-        {"bits", RecipeOption::Integer, "0", "bits of a cached value; 0 keeps floats", 0, 8},
+        {"bits", RecipeOption::Widths, "0", "bits of a cached value; KEYS/VALUES; a list: of each layer; 0 keeps floats", 0, 8},
         {"group", RecipeOption::Integer, "32", "positions that share a scale of a key's channel; 0: a scale a position", 0, 1 << 20},
         {"window", RecipeOption::Integer, "32", "newest positions that stay floats", 0, 1 << 20}},
        buildCache},
@@ -368,6 +368,13 @@ static llvm::Expected<std::string> checkValue(const RecipeOption &option, String
   }
   case RecipeOption::Group:
   case RecipeOption::RowGroup: {
+  case RecipeOption::Widths:
+    for (StringRef width : llvm::split(value, ','))
+      for (StringRef part : llvm::split(width, '/'))
+        if (width.count('/') > 1 || part.getAsInteger(10, number) || number < option.minimum || number > option.maximum)
+          return wrong("a number from " + Twine(option.minimum) + " to " + Twine(option.maximum) +
+                       ", or two with '/' between them, for all or, separated by commas, for each");
+    return value.str();
     bool tensor = option.kind == RecipeOption::Group;
     if (value == "row" || (tensor && value == "tensor"))
       return value.str();

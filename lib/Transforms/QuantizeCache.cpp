@@ -1,5 +1,6 @@
 //===- QuantizeCache.cpp - Caches get an encoding ----------------------------------------------------------------------------===//
 #include "quanta/Transforms/Passes.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Regex.h"
 
 namespace mlir::quanta {
@@ -22,14 +23,28 @@ struct QuantizeCache : public mlir::quanta::impl::QuantizeCacheBase<QuantizeCach
       module.emitError("option 'only' is not a regular expression: " + problem);
       return signalPassFailure();
     }
+    SmallVector<Widths> widths;
+    if (failed(parseWidths(widths)))
+      return signalPassFailure();
     DenseMap<StringAttr, SmallVector<CacheReadOp>> reads;
-    module.walk([&](CacheReadOp read) { reads[read.getCacheAttr().getAttr()].push_back(read); });
+    DenseMap<Operation *, size_t> layers; // attentions over caches, in the model's order
+    module.walk([&](CacheReadOp read) {
+      reads[read.getCacheAttr().getAttr()].push_back(read);
+      for (Operation *user : read.getResult().getUsers())
+        layers.try_emplace(user, layers.size());
+    });
+    if (widths.size() > 1 && widths.size() != layers.size()) {
+      module.emitError() << "option 'bits' has " << widths.size() << " widths, but the model has " << layers.size()
+                         << " layers with a cache; give one for each, or one for all";
+      return signalPassFailure();
+    }
     for (auto cache : module.getOps<CacheOp>()) {
       RankedTensorType type = cache.getTensorType();
       if (type.getEncoding() || !pattern.match(cache.getSymName()))
         continue;
       ArrayRef<CacheReadOp> readers = reads[cache.getSymNameAttr()];
-      CacheAttr encoding = chooseEncoding(cache, readers);
+      size_t layer = widths.size() == 1 ? 0 : findLayer(readers, layers);
+      CacheAttr encoding = chooseEncoding(cache, readers, widths[layer]);
       if (!encoding)
         return signalPassFailure();
       auto encode = [&](Type from) { return RankedTensorType::get(cast<RankedTensorType>(from).getShape(), type.getElementType(), encoding); };
@@ -40,8 +55,34 @@ struct QuantizeCache : public mlir::quanta::impl::QuantizeCacheBase<QuantizeCach
   }
 
 private:
+  struct Widths {
+    unsigned keys, values;
+  };
+
+  /// "4" or "4/2", separated by commas. How many bits a cache can have is the encoding's business.
+  LogicalResult parseWidths(SmallVectorImpl<Widths> &widths) {
+    for (StringRef text : llvm::split(StringRef(bits), ',')) {
+      auto [keys, values] = text.split('/');
+      Widths pair;
+      if (keys.getAsInteger(10, pair.keys) || (text.contains('/') ? values : keys).getAsInteger(10, pair.values))
+        return getOperation().emitError() << "option 'bits' must be numbers, or KEYS/VALUES, separated by commas, but is '" << bits
+                                          << "'";
+      widths.push_back(pair);
+    }
+    return success();
+  }
+
+  /// Of a cache that several layers read, the first; nobody reads it: any.
+  static size_t findLayer(ArrayRef<CacheReadOp> readers, const DenseMap<Operation *, size_t> &layers) {
+    size_t first = layers.size();
+    for (CacheReadOp read : readers)
+      for (Operation *user : read->getUsers())
+        first = std::min(first, layers.lookup(user));
+    return first < layers.size() ? first : 0;
+  }
+
   /// Null after an error.
-  CacheAttr chooseEncoding(CacheOp cache, ArrayRef<CacheReadOp> readers) {
+  CacheAttr chooseEncoding(CacheOp cache, ArrayRef<CacheReadOp> readers, Widths widths) {
     bool isKey = false;
     for (CacheReadOp read : readers)
       for (Operation *user : read.getResult().getUsers()) {
@@ -50,8 +91,8 @@ private:
       }
     auto emitError = [&] { return cache.emitError(); };
     bool byChannel = isKey && group != 0;
-    return CacheAttr::getChecked(emitError, &getContext(), byChannel ? CacheScale::Channel : CacheScale::Token, bits.getValue(),
-                                 byChannel ? group.getValue() : 0, window.getValue());
+    return CacheAttr::getChecked(emitError, &getContext(), byChannel ? CacheScale::Channel : CacheScale::Token,
+                                 isKey ? widths.keys : widths.values, byChannel ? group.getValue() : 0, window.getValue());
   }
 };
 } // namespace

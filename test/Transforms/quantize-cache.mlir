@@ -2,10 +2,17 @@
 // RUN: not quant-opt %s -split-input-file --quanta-quantize-cache="only=(" 2>&1 | FileCheck %s --check-prefix=PATTERN
 // RUN: not quant-opt %s -split-input-file --quanta-quantize-cache="bits=9" 2>&1 | FileCheck %s --check-prefix=BITS
 // RUN: not quant-opt %s -split-input-file --quanta-quantize-cache="group=40" 2>&1 | FileCheck %s --check-prefix=GROUP
+// RUN: not quant-opt %s -split-input-file --quanta-quantize-cache="bits=4/x" 2>&1 | FileCheck %s --check-prefix=WORD
+// RUN: not quant-opt %s -split-input-file --quanta-quantize-cache="bits=4,2" 2>&1 | FileCheck %s --check-prefix=LIST
+// RUN: quant-opt %s -split-input-file --quanta-quantize-cache="bits=4/2 window=0" | FileCheck %s --check-prefix=PAIR
 // RUN: quant-opt %s -split-input-file --quanta-quantize-cache="bits=2 group=64 window=16" --quanta-outline-kernels --canonicalize --cse | FileCheck %s --check-prefix=MEMORY
 
 // PATTERN: option 'only' is not a regular expression
 // BITS: expected 1 to 8 bits but got 9
+// WORD: error: option 'bits' must be numbers, or KEYS/VALUES, separated by commas, but is '4/x'
+// LIST: error: option 'bits' has 2 widths, but the model has 1 layers with a cache; give one for each, or one for all
+// PAIR-DAG: #quanta.cache<channel, bits = 4, group = 32>
+// PAIR-DAG: #quanta.cache<token, bits = 2>
 // GROUP: expected a group of a multiple of 32 positions but got 40
 
 // Keys by channel, values by position; a cache that is encoded already stays as it is.

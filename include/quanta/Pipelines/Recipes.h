@@ -16,12 +16,12 @@
 namespace mlir::quanta {
 
 struct RecipeOption {
-  enum Kind { Integer, Number, Share, Group, RowGroup, Flag, Pattern, Activation, Word, Recipes }; ///< Recipes: candidates
+  enum Kind { Integer, Number, Share, Group, RowGroup, Flag, Pattern, Activation, Word, Widths, Recipes }; ///< Recipes: candidates
   llvm::StringRef name;
   Kind kind;
   llvm::StringRef initial;
   llvm::StringRef summary;
-  int64_t minimum = 0, maximum = 0; ///< of Integer and Number
+  int64_t minimum = 0, maximum = 0; ///< of Integer, Number and Widths
   std::vector<llvm::StringRef> words = {}; ///< of Word: the choice
 };
 

@@ -381,10 +381,13 @@ def QuantizeCache : Pass<"quanta-quantize-cache", "::mlir::ModuleOp"> {
     position by position, with a scale for each position. The newest `window` positions and those of an incomplete group
     stay floats. Only the types of caches and of `cache_read`s change. `group = 0` gives keys a scale for each position, too.
 
-    Run it several times with other patterns `only` for a mixture of widths.
+    `bits` may be a list, one width for each layer with a cache in the model's order, and each width a pair KEYS/VALUES:
+    `bits=8/4,4/2,4/2,8/4` (KVTuner, Li et al. 2025, finds that layers differ and that keys need more than values). Or run the
+    pass several times with other patterns `only`.
 
-    Precondition: caches are read by attention only (quanta-use-cache). Errors: bits that are not 1 to 8, a group or window
-    that the encoding refuses, a pattern that is no regular expression. Cost: linear in the ops.
+    Precondition: caches are read by attention only (quanta-use-cache). Errors: bits that are not 1 to 8, a list of another
+    length than the layers, a group or window that the encoding refuses, a pattern that is no regular expression. Cost: linear
+    in the ops.
 
     ```mlir
     %k = quanta.cache_read @past.0.key, %n : tensor<?x2x?x64xf32>
@@ -525,7 +528,7 @@ def QuantizeWeights : Pass<"quanta-quantize-weights", "::mlir::ModuleOp"> {
   }];
   let options = [
     Option<"method", "method", "std::string", "\"rtn\"", "solver: rtn, rtn-range or gptq">,
-    Option<"bits", "bits", "unsigned", "4", "bits of a code, 1 to 8">,
+    Option<"bits", "bits", "std::string", "\"4\"", "bits of a code, 1 to 8; for keys and values K/V; for each layer, separated by commas">,
     Option<"levels", "levels", "unsigned", "0", "number of codes: 0 for all of `bits` bits, or 3">,
     Option<"group", "group", "int64_t", "128", "columns that share a scale; 0 is the row, -1 the tensor">,
     Option<"damping", "damping", "double", "0", "added to the diagonal of H, relative to its mean; 0: 0.01, and more with few rows">,
