@@ -177,6 +177,11 @@ static std::string buildCache(const RecipeValues &values) {
   return text + ",quanta-quantize-cache{bits=" + values.lookup("bits") + " group=" + values.lookup("group") + " window=" + values.lookup("window") + "}";
 }
 
+static std::string buildVision(const RecipeValues &values) {
+  return "quanta-decompose-attention," + selectLayers(values) + ",quanta-ptq4vit{" + dataOptions(values, "seed") + "bits=" +
+         values.lookup("bits") + " act-bits=" + values.lookup("act-bits") + " method=" + values.lookup("method") + "}";
+}
+
 static std::string buildSmooth(const RecipeValues &values) {
   return "quanta-smooth{" + dataOptions(values, "seed") + "alpha=" + values.lookup("alpha") +
          " equalize=" + values.lookup("equalize") + "}";
@@ -287,6 +292,15 @@ llvm::ArrayRef<Recipe> mlir::quanta::getRecipes() {
         {"group", RecipeOption::Integer, "32", "positions that share a scale of a key's channel; 0: a scale a position", 0, 1 << 20},
         {"window", RecipeOption::Integer, "32", "newest positions that stay floats", 0, 1 << 20}},
        buildCache},
+      {"ptq4vit", Phase::Quantize, "weights and activations of vision models, for the least error of each product",
+       {{"bits", RecipeOption::Integer, "8", "bits of a weight", 2, 8},
+        {"act-bits", RecipeOption::Integer, "8", "bits of an activation", 2, 8},
+        {"method", RecipeOption::Word, "twin-hessian", "base, twin, twin-hessian or repq", 0, 0,
+         {"base", "twin", "twin-hessian", "repq"}},
+        {"head", RecipeOption::Flag, "true", "quantize the output head, too"},
+        {"only", RecipeOption::Pattern, "", "regular expression: only these nodes or weights"},
+        {"keep", RecipeOption::Pattern, "", "regular expression: leave these nodes or weights in float"}},
+       buildVision, true},
       {"smooth", Phase::Transform, "move the range of activations into weights; quantizes nothing by itself",
        {{"alpha", RecipeOption::Share, "0.5", "how much of it"},
         {"equalize", RecipeOption::Flag, "false", "equal ranges of weights that follow each other instead"}}, buildSmooth, true},
@@ -354,6 +368,13 @@ static llvm::Expected<std::string> checkValue(const RecipeOption &option, String
     if (llvm::is_contained(option.words, value))
       return value.str();
     return wrong("one of " + llvm::join(option.words, ", "));
+  case RecipeOption::Widths:
+    for (StringRef width : llvm::split(value, ','))
+      for (StringRef part : llvm::split(width, '/'))
+        if (width.count('/') > 1 || part.getAsInteger(10, number) || number < option.minimum || number > option.maximum)
+          return wrong("a number from " + Twine(option.minimum) + " to " + Twine(option.maximum) +
+                       ", or two with '/' between them, for all or, separated by commas, for each");
+    return value.str();
   case RecipeOption::Number: {
     double fraction;
     if (value.getAsDouble(fraction) || !(fraction > option.minimum && fraction <= option.maximum))
@@ -368,13 +389,6 @@ static llvm::Expected<std::string> checkValue(const RecipeOption &option, String
   }
   case RecipeOption::Group:
   case RecipeOption::RowGroup: {
-  case RecipeOption::Widths:
-    for (StringRef width : llvm::split(value, ','))
-      for (StringRef part : llvm::split(width, '/'))
-        if (width.count('/') > 1 || part.getAsInteger(10, number) || number < option.minimum || number > option.maximum)
-          return wrong("a number from " + Twine(option.minimum) + " to " + Twine(option.maximum) +
-                       ", or two with '/' between them, for all or, separated by commas, for each");
-    return value.str();
     bool tensor = option.kind == RecipeOption::Group;
     if (value == "row" || (tensor && value == "tensor"))
       return value.str();

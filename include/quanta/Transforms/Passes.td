@@ -125,6 +125,82 @@ def ONNXMatchAttention : Pass<"onnx-match-attention", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::mlir::onnx::ONNXDialect", "::mlir::arith::ArithDialect"];
 }
 
+//===- Vision -------------------------------------------------------------------------------------------------------------===//
+
+def DecomposeAttention : Pass<"quanta-decompose-attention", "::mlir::ModuleOp"> {
+  let summary = "write attention as products and a softmax";
+  let description = [{
+    Replaces `quanta.attention` by what it is: queries times the scale, `quanta.matmul` with the keys, the mask added,
+    `quanta.softmax`, `quanta.matmul` with the values. So passes can get at the probabilities; the kernels that run are the same.
+    Left alone: attention over a cache, and fewer heads of keys than of queries. Cost: linear in the ops.
+
+    ```mlir
+    %y = quanta.attention %q, %k, %v {scale = 0.125 : f32} : (tensor<?x3x50x64xf32>, ...) -> tensor<?x3x50x64xf32>
+    ==>
+    %scaled = linalg.generic ... ins(%q : tensor<?x3x50x64xf32>)
+    %s = quanta.matmul %scaled, %k {transpose_rhs} : (...) -> tensor<?x3x50x50xf32>
+    %p = quanta.softmax %s : tensor<?x3x50x50xf32>
+    %y = quanta.matmul %p, %v : (...) -> tensor<?x3x50x64xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::quanta::QuantaDialect", "::mlir::linalg::LinalgDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
+def QuantizeVision : Pass<"quanta-ptq4vit", "::mlir::ModuleOp"> {
+  let summary = "choose grids of weights and activations for the least error of each product";
+  let description = [{
+    Encodes the weights of selected layers (quanta-select-layers) with a scale and a zero point for each row, and the activations
+    that these layers and `quanta.matmul`s read with one grid for each tensor, known at compile time. The data runs through the
+    float model; then each layer or product is solved by itself: from shares of the range, 0.2 to 1, those of both
+    operands are chosen in turn, `rounds` times, that leave the least mean of (factor · (o − ô))², where o is the product of
+    the floats (PTQ4ViT, Yuan et al. 2021, Algorithm 1). What the model is given stays in float. `method` says which grids
+    there are, and what the factors are:
+
+    * `base`: uniform with a zero point (`#quanta.affine`); the factors are 1.
+    * `twin`: also twin-uniform ones (`#quanta.twin`) behind softmax and behind GELU, SiLU and HardSwish, where they are better.
+    * `twin-hessian`: the same with factors² from the diagonal of the Gauss-Newton matrix JᵀJ of the model's first output: exact
+      derivatives are not needed, because with one value of the model perturbed at a time, by random signs on a group of
+      indices of one dimension, the squared change of the output is on average the group's part of the trace. A value's
+      diagonal is taken to be the product of a factor for each dimension. `probes` samples are perturbed; the first index of
+      each dimension (a class token) and twelve slices of the others are groups.
+    * `repq`: as `base`, but softmax has a logarithmic grid to base √2 (`#quanta.log2`), and layer norms that only linear layers
+      read are changed so that a grid for each channel becomes one for all (RepQ-ViT, Li et al. 2022): the change is folded into
+      norm, weights and biases. Its channels' ranges are those of the least error of the values.
+
+    `rows` rows in all are kept of a layer's input, chosen in proportion to their factors; of products of activations the first
+    32 matrices. With `bias` the mean error of each output on the data is added to the layer's bias. The calibration error in the
+    report is that of the weighted product, relative.
+
+    Preconditions: attention decomposed (quanta-decompose-attention) where its products are to be quantized; `data`. Errors:
+    unknown options, missing or unfit data, activations that are not finite. Cost: for each site rounds · 21 products of `rows`
+    rows for each operand; `twin-hessian` also a run of the model for each group, value and probe sample.
+
+    ```mlir
+    %y = quanta.linear %x, %w bias %b : (tensor<?x384xf32>, tensor<1024x384xf32>, tensor<1024xf32>) -> tensor<?x1024xf32>
+    ==> // bits=4 act-bits=4
+    %q = quanta.quantize %x : tensor<?x384xf32> to tensor<?x384xf32, #quanta.affine<bits = 4, scales = [0.1], zeros = [-3]>>
+    %y = quanta.linear %q, %w4 bias %b1 : (..., tensor<1024x384xf32, #quanta.uniform<bits = 4, zero = point>>, ...) -> ...
+    ```
+  }];
+  let options = [
+    Option<"bits", "bits", "unsigned", "8", "of weights">,
+    Option<"actBits", "act-bits", "unsigned", "8", "of activations">,
+    Option<"method", "method", "std::string", "\"twin-hessian\"", "base, twin, twin-hessian or repq">,
+    Option<"rounds", "rounds", "unsigned", "2", "how often both operands' grids are chosen">,
+    Option<"rows", "rows", "int64_t", "512", "of a layer's input that are looked at">,
+    Option<"probes", "probes", "int64_t", "4", "samples that are perturbed for the factors">,
+    Option<"correctBias", "bias", "bool", "true", "let biases take the mean error of the outputs">,
+    Option<"data", "data", "std::string", "", "an .npz file, a folder of them, or an .npy token stream">,
+    Option<"samples", "samples", "int64_t", "32", "at most so many; of files the first ones, of a stream windows">,
+    Option<"window", "window", "int64_t", "256", "tokens of a sample of a stream">,
+    Option<"seed", "seed", "uint64_t", "0", "of the windows' offsets and of the perturbations' signs">,
+    Option<"threads", "threads", "unsigned", "0", "threads that run the model; 0 is one for each CPU">,
+  ];
+  let dependentDialects = ["::mlir::quanta::QuantaDialect", "::mlir::linalg::LinalgDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
 //===- Constants ---------------------------------------------------------------------------------------------------------===//
 
 def MergeConstants : Pass<"quanta-merge-constants", "::mlir::ModuleOp"> {
@@ -398,7 +474,7 @@ def QuantizeCache : Pass<"quanta-quantize-cache", "::mlir::ModuleOp"> {
     ```
   }];
   let options = [
-    Option<"bits", "bits", "unsigned", "4", "bits of a code, 1 to 8">,
+    Option<"bits", "bits", "std::string", "\"4\"", "bits of a code, 1 to 8; for keys and values K/V; for each layer, separated by commas">,
     Option<"group", "group", "int64_t", "32", "positions of a channel of keys that share a scale; 0: a scale for each position">,
     Option<"window", "window", "int64_t", "32", "newest positions that stay floats">,
     Option<"only", "only", "std::string", "", "regular expression on names of caches: encode these alone">,
@@ -528,7 +604,7 @@ def QuantizeWeights : Pass<"quanta-quantize-weights", "::mlir::ModuleOp"> {
   }];
   let options = [
     Option<"method", "method", "std::string", "\"rtn\"", "solver: rtn, rtn-range or gptq">,
-    Option<"bits", "bits", "std::string", "\"4\"", "bits of a code, 1 to 8; for keys and values K/V; for each layer, separated by commas">,
+    Option<"bits", "bits", "unsigned", "4", "bits of a code, 1 to 8">,
     Option<"levels", "levels", "unsigned", "0", "number of codes: 0 for all of `bits` bits, or 3">,
     Option<"group", "group", "int64_t", "128", "columns that share a scale; 0 is the row, -1 the tensor">,
     Option<"damping", "damping", "double", "0", "added to the diagonal of H, relative to its mean; 0: 0.01, and more with few rows">,

@@ -1,0 +1,39 @@
+//===- ModelProbe.h - Values of the running model, and what a change of them does to its output ----------------*- C++ -*-===//
+#ifndef QUANTA_LIB_TRANSFORMS_MODELPROBE_H
+#define QUANTA_LIB_TRANSFORMS_MODELPROBE_H
+
+#include "VerifiedEdits.h"
+
+namespace mlir::quanta {
+
+/// How much the model's first output changes with an element of a value, as a product of a factor for each of the value's
+/// dimensions but the first (samples): an estimate of the diagonal of the Gauss-Newton matrix JᵀJ, scaled to a mean of 1.
+struct Sensitivity {
+  std::vector<std::vector<double>> axes; ///< [dimension − 1][index]
+};
+
+class ModelProbe {
+public:
+  ModelProbe(ModuleOp module, const DataOptions &options) : module(module), options(options) {}
+
+  /// Runs the model on all samples. `visit` gets the number of a value and what it was on a batch, which is valid during the
+  /// call. Values are f32.
+  llvm::Error observe(ArrayRef<Value> values, function_ref<llvm::Error(size_t value, const ::quanta::Array &)> visit);
+
+  /// Sensitivities of these values on the first `samples` samples, by running the model with one value perturbed at a time:
+  /// by `step` · rms(value) · ±1, signs at random from `options.seed`, on a group of indices of one dimension. The squared
+  /// change of the output, divided by that of the value, is the group's mean of diag(JᵀJ), since the signs are independent
+  /// (Hutchinson). Groups are the first index alone (it may be a class token) and up to `groups` slices of the others.
+  llvm::Expected<std::vector<Sensitivity>> measure(ArrayRef<Value> values, int64_t samples, int64_t groups, double step = 0.02);
+
+private:
+  llvm::Expected<std::unique_ptr<RunnableGraph>> prepare(ModuleOp graph);
+  llvm::Expected<::quanta::CalibrationData> open(int64_t samples, int64_t batch);
+
+  ModuleOp module;
+  DataOptions options;
+};
+
+} // namespace mlir::quanta
+
+#endif // QUANTA_LIB_TRANSFORMS_MODELPROBE_H
