@@ -12,6 +12,16 @@
 // RUN: quantc %s -o %t.float.mlir --recipe 'kv{capacity=64}' --dump-pass-pipeline 2>&1 | FileCheck %s --check-prefix=FLOAT
 // FLOAT: quanta-use-cache
 // FLOAT-NOT: quanta-quantize-cache
+
+// Keys and values may have widths of their own, and layers.
+// RUN: quantc %s -o %t.mlir --recipe 'kv{capacity=64 bits=8/3}' --emit=quant-ir
+// RUN: FileCheck %s --check-prefix=PAIR < %t.mlir
+// PAIR-DAG: quanta.cache @past_key : tensor<1x2x64x8xf32, #channel8w32>
+// PAIR-DAG: quanta.cache @past_value : tensor<1x2x64x6xf32, #token3w32>
+// RUN: not quantc %s -o %t.mlir --recipe 'kv{capacity=64 bits=8,4}' --emit=quant-ir 2>&1 | FileCheck %s --check-prefix=LAYERS
+// LAYERS: option 'bits' has 2 widths, but the model has 1 layers with a cache; give one for each, or one for all
+// RUN: not quantc %s -o %t.mlir --recipe 'kv{capacity=64 bits=8/4/2}' 2>&1 | FileCheck %s --check-prefix=WIDTHS
+// WIDTHS: recipe 'kv': option 'bits' must be a number from 0 to 8, or two with '/' between them
 func.func @main(%q: tensor<?x4x?x8xf32>, %k: tensor<?x2x?x8xf32>, %v: tensor<?x2x?x6xf32>, %pk: tensor<?x2x?x8xf32>, %pv: tensor<?x2x?x6xf32>)
     -> (tensor<?x4x?x6xf32>, tensor<?x2x?x8xf32>, tensor<?x2x?x6xf32>)
     attributes {quanta.inputs = ["q", "k", "v", "past_key", "past_value"], quanta.outputs = ["y", "key", "value"],
