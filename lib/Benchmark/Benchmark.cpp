@@ -154,7 +154,7 @@ llvm::json::Object BenchmarkResult::toJSON() const {
   llvm::json::Object object{{"suite", row->suite},
                             {"format", row->format},
                             {"encoding", row->encoding},
-                            {"activation", row->tokenActivations ? "int8-token" : "f32"},
+                            {"activation", row->activation},
                             {"shape", llvm::json::Array{row->m, row->n, row->k}},
                             {"threads", threads},
                             {"target", target},

@@ -10,7 +10,7 @@ using llvm::StringRef;
 namespace {
 struct Format {
   StringRef name, encoding;
-  bool tokenActivations;
+  StringRef activation;
 };
 struct Shape {
   int64_t m, n, k;
@@ -26,32 +26,33 @@ struct Suite {
 
 static const std::vector<Suite> &getSuites() {
   static const std::vector<Format> all = {
-      {"f32", "", false},
-      {"s8g128", "#quanta.uniform<bits = 8, group = 128>", true},
-      {"s8", "#quanta.uniform<bits = 8>", true},
-      {"s4g128", "#quanta.uniform<bits = 4, group = 128>", true},
-      {"s4", "#quanta.uniform<bits = 4>", true},
-      {"u4g128", "#quanta.uniform<bits = 4, group = 128, zero = point>", true},
-      {"s3g128", "#quanta.uniform<bits = 3, group = 128>", true},
-      {"s2g128", "#quanta.uniform<bits = 2, group = 128>", true},
-      {"s2", "#quanta.uniform<bits = 2>", true},
-      {"t2g128", "#quanta.uniform<bits = 2, group = 128, levels = 3>", true},
-      {"t2", "#quanta.uniform<bits = 2, levels = 3>", true},
-      {"s1g128", "#quanta.uniform<bits = 1, group = 128>", true},
-      {"s1", "#quanta.uniform<bits = 1>", true},
-      {"s4g128", "#quanta.uniform<bits = 4, group = 128>", false},
-      {"s1g128", "#quanta.uniform<bits = 1, group = 128>", false},
+      {"f32", "", "f32"},
+      {"s8g128", "#quanta.uniform<bits = 8, group = 128>", "int8-token"},
+      {"s8", "#quanta.uniform<bits = 8>", "int8-token"},
+      {"s4g128", "#quanta.uniform<bits = 4, group = 128>", "int8-token"},
+      {"s4", "#quanta.uniform<bits = 4>", "int8-token"},
+      {"u4g128", "#quanta.uniform<bits = 4, group = 128, zero = point>", "int8-token"},
+      {"s3g128", "#quanta.uniform<bits = 3, group = 128>", "int8-token"},
+      {"s2g128", "#quanta.uniform<bits = 2, group = 128>", "int8-token"},
+      {"s2", "#quanta.uniform<bits = 2>", "int8-token"},
+      {"t2g128", "#quanta.uniform<bits = 2, group = 128, levels = 3>", "int8-token"},
+      {"t2", "#quanta.uniform<bits = 2, levels = 3>", "int8-token"},
+      {"s1g128", "#quanta.uniform<bits = 1, group = 128>", "int8-token"},
+      {"s1", "#quanta.uniform<bits = 1>", "int8-token"},
+      {"s4g128", "#quanta.uniform<bits = 4, group = 128>", "f32"},
+      {"s1g128", "#quanta.uniform<bits = 1, group = 128>", "f32"},
   };
   static const std::vector<Format> binary = {
-      {"s1", "#quanta.uniform<bits = 1>", true},
-      {"s1g128", "#quanta.uniform<bits = 1, group = 128>", true},
-      {"t2g128", "#quanta.uniform<bits = 2, group = 128, levels = 3>", true},
+      {"s1", "#quanta.uniform<bits = 1>", "sign"},
+      {"s1", "#quanta.uniform<bits = 1>", "int8-token"},
+      {"s1g128", "#quanta.uniform<bits = 1, group = 128>", "int8-token"},
+      {"t2g128", "#quanta.uniform<bits = 2, group = 128, levels = 3>", "int8-token"},
   };
   static const std::vector<Suite> suites = {
       {"gemv-cold", true, all, {{1, 4096, 4096}, {1, 11008, 4096}}},
       {"gemv-hot", false, all, {{1, 4096, 4096}, {1, 3072, 768}, {1, 768, 768}}},
       {"gemm", false, all, {{512, 4096, 4096}, {128, 3072, 768}, {32, 4096, 4096}, {8, 4096, 4096}}},
-      {"binary", false, binary, {{1, 4096, 4096}, {512, 4096, 4096}}, Peak::Popcount},
+      {"binary", false, binary, {{1, 4096, 4096}, {512, 4096, 4096}, {4096, 4096, 4096}}, Peak::Popcount},
   };
   return suites;
 }
@@ -85,7 +86,7 @@ llvm::Expected<std::vector<BenchmarkRow>> mlir::quanta::getBenchmarkRows(StringR
   std::vector<BenchmarkRow> rows;
   for (const Shape &shape : found->shapes)
     for (const Format &format : found->formats)
-      rows.push_back({name.str(), format.name.str(), format.encoding.str(), format.tokenActivations, shape.m, shape.n, shape.k,
-                      found->cold, format.tokenActivations ? found->integerPeak : Peak::Float});
+      rows.push_back({name.str(), format.name.str(), format.encoding.str(), format.activation.str(), shape.m, shape.n, shape.k,
+                      found->cold, format.activation == "f32" ? Peak::Float : found->integerPeak});
   return rows;
 }

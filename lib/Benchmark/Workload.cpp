@@ -6,6 +6,7 @@
 #include "mlir/AsmParser/AsmParser.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
@@ -157,6 +158,22 @@ public:
 };
 } // namespace
 
+/// −1 or 1, element by element.
+static Value createSign(ImplicitLocOpBuilder &b, Value x) {
+  auto type = cast<RankedTensorType>(x.getType());
+  SmallVector<AffineMap> maps(2, b.getMultiDimIdentityMap(type.getRank()));
+  SmallVector<utils::IteratorType> iterators(type.getRank(), utils::IteratorType::parallel);
+  Value empty = tensor::EmptyOp::create(b, type.getShape(), type.getElementType());
+  auto op = linalg::GenericOp::create(b, TypeRange{type}, ValueRange{x}, ValueRange{empty}, maps, iterators,
+                                      [](OpBuilder &builder, Location loc, ValueRange args) {
+                                        auto number = [&](float value) { return arith::ConstantOp::create(builder, loc, builder.getF32FloatAttr(value)); };
+                                        Value positive = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGE, args[0], number(0));
+                                        Value sign = arith::SelectOp::create(builder, loc, positive, number(1), number(-1));
+                                        linalg::YieldOp::create(builder, loc, sign);
+                                      });
+  return op.getResult(0);
+}
+
 OwningOpRef<ModuleOp> mlir::quanta::buildLayers(MLIRContext &context, const BenchmarkRow &row, int64_t layers) {
   Type f32 = Float32Type::get(&context);
   // Inputs of their own keep equal work from being done once.
@@ -172,10 +189,12 @@ OwningOpRef<ModuleOp> mlir::quanta::buildLayers(MLIRContext &context, const Benc
       weight = ConstantOp::create(model.b, type, components);
     else
       weight = arith::ConstantOp::create(model.b, cast<ElementsAttr>(value));
-    if (row.tokenActivations) {
+    if (row.activation == "int8-token") {
       auto encoding = UniformAttr::get(&context, 8, UniformAttr::kRow, ZeroKind::Symmetric, f32, 0);
       x = QuantizeOp::create(model.b, RankedTensorType::get({row.m, row.k}, f32, encoding), x);
     }
+    if (row.activation == "sign")
+      x = createSign(model.b, x);
     results.push_back(LinearOp::create(model.b, outputs[i], x, weight, Value()));
   }
   return model.finish(results);

@@ -14,6 +14,7 @@ struct Instructions {
   unsigned bits;
   const char *bytes; ///< u8 × s8 (Arm: s8 × s8 but for usdot): into i32 lanes, added to a sum, or into i16 lanes
   const char *words; ///< s16 × s16, pairs into i32 lanes; Arm: sums of pairs of i16 lanes into i32 lanes
+  const char *pairs = nullptr; ///< two rows of 8 u8 × two rows of 8 s8 into four i32 lanes
 };
 const Instructions instructions[] = {
     {IntegerDot::X86Vnni, 512, "llvm.x86.avx512.vpdpbusd.512", nullptr},
@@ -21,7 +22,7 @@ const Instructions instructions[] = {
     {IntegerDot::X86Bytes, 512, "llvm.x86.avx512.pmaddubs.w.512", "llvm.x86.avx512.pmaddw.d.512"},
     {IntegerDot::X86Bytes, 256, "llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd"},
     {IntegerDot::X86Words, 128, nullptr, "llvm.x86.sse2.pmadd.wd"},
-    {IntegerDot::ArmMixed, 128, "llvm.aarch64.neon.usdot", nullptr},
+    {IntegerDot::ArmMixed, 128, "llvm.aarch64.neon.usdot", nullptr, "llvm.aarch64.neon.usmmla"},
     {IntegerDot::ArmSigned, 128, "llvm.aarch64.neon.sdot", nullptr},
     {IntegerDot::ArmWords, 128, "llvm.aarch64.neon.smull", "llvm.aarch64.neon.saddlp"},
 };
@@ -53,6 +54,12 @@ public:
     return emitBytes(sum, codes, activations, 1);
   }
 
+  Value emitPairs(Value sums, Value codes, Value activations) {
+    return forRegisters(sums, {codes}, [&](Value part, ArrayRef<Value> operands) {
+      return call(found->pairs, lanes(32), {part, cast(lanes(8), operands[0]), activations});
+    });
+  }
+
 private:
   bool isSigned() const { return found->dot == IntegerDot::ArmSigned || found->dot == IntegerDot::ArmWords; }
   VectorType lanes(unsigned width) { return VectorType::get({found->bits / width}, b.getIntegerType(width)); }
@@ -70,7 +77,7 @@ private:
       return Value(vector::ExtractStridedSliceOp::create(b, value, {begin}, {width}, {1}));
     };
     Value result = sum;
-    for (int64_t begin = 0; begin < kLanes; begin += width) {
+    for (int64_t begin = 0, end = mlir::cast<VectorType>(sum.getType()).getNumElements(); begin < end; begin += width) {
       SmallVector<Value> parts;
       for (Value operand : operands)
         parts.push_back(part(operand, begin));
@@ -132,6 +139,14 @@ private:
 };
 
 } // namespace
+
+bool mlir::quanta::multipliesPairs(const ::quanta::TargetLevel &level) {
+  return llvm::any_of(instructions, [&](const Instructions &row) { return row.dot == level.dot && row.bits == level.vectorBits && row.pairs; });
+}
+
+Value mlir::quanta::emitPairDot(KernelBuilder &b, Value sums, Value codes, Value activations) {
+  return DotEmitter(b).emitPairs(sums, codes, activations);
+}
 
 bool mlir::quanta::multipliesWholeBytes(const ::quanta::TargetLevel &level) {
   switch (level.dot) {

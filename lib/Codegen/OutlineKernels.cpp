@@ -9,6 +9,7 @@
 #include "Kernels/IntegerLinear.h"
 #include "Kernels/Quantize.h"
 #include "Kernels/VisionGrids.h"
+#include "Kernels/Signs.h"
 #include "quanta/Codegen/Codegen.h"
 #include "quanta/Codegen/KernelBuilder.h"
 #include "quanta/Dialect/IR/Packing.h"
@@ -325,6 +326,12 @@ private:
         return op.emitOpError() << "expected an encoded weight to be a constant";
       return convertDynamicLinear(op);
     }
+    if (auto product = findSignProduct(op, /*taps=*/1, /*groups=*/1)) {
+      SmallVector<Value> inputs = getSignInputs(op, /*rank=*/2, *product);
+      SmallVector<OpFoldResult> shape{size(inputs[0], 0), b.getIndexAttr(type(op.getWeight()).getDimSize(0))};
+      Value y = kernel("sign_linear", inputs, product->weight.addresses, empty(shape, b.getF32Type()), product->weight.config);
+      return replace(op, restore(y, op.getResult(), op.getInput()));
+    }
     auto weight = weights.storeTiles(b, op, op.getWeight());
     if (failed(weight))
       return failure();
@@ -367,6 +374,62 @@ private:
                      empty({size(tokens, 0), b.getIndexAttr(type(op.getWeight()).getDimSize(0))}, b.getF32Type()), weight->config);
     return replace(op, restore(y, op.getResult(), sized));
   }
+
+  //===- Signs --------------------------------------------------------------------------------------------------------===//
+
+  /// A layer of weights of one bit whose input is the sign of `x`.
+  struct SignProduct {
+    Value x;
+    int64_t ofZero;
+    StoredWeight weight;
+  };
+
+  /// `op` has an input and a weight [rows, channels, taps …].
+  template <typename Op> std::optional<SignProduct> findSignProduct(Op op, int64_t taps, int64_t groups) {
+    SignProduct product;
+    EncodingAttrInterface encoding = getEncoding(op.getWeight().getType());
+    auto parts = dyn_cast_or_null<DictionaryAttr>(WeightStore::getConstant(op.getWeight()));
+    if (!parts || !hasSignKernel(encoding, groups) || !(product.x = findSigned(op.getInput(), product.ofZero)))
+      return std::nullopt;
+    auto shape = type(op.getWeight()).getShape();
+    int64_t columns;
+    parts = reorderForSigns(parts, shape[0], shape[1], taps, columns);
+    if (!parts)
+      return std::nullopt;
+    auto reordered = ConstantOp::create(b, op.getWeight().getLoc(), RankedTensorType::get({shape[0], columns}, b.getF32Type(), encoding), parts);
+    auto stored = weights.storeTiles(b, op, reordered.getResult());
+    reordered.erase();
+    if (failed(stored))
+      return std::nullopt;
+    product.weight = *stored;
+    product.weight.config.set("matrix", stored->config.get("shape"));
+    product.weight.config.set("columns", b.getI64IntegerAttr(shape[1] * taps));
+    return product;
+  }
+
+  /// The kernel's inputs; layers that read the signs of the same value share them.
+  template <typename Op> SmallVector<Value> getSignInputs(Op op, int64_t rank, const SignProduct &product) {
+    Value &planes = signs[{product.x, {rank, product.ofZero}}];
+    if (!planes) {
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointAfter(op.getInput().getDefiningOp());
+      Value x = collapseTo(product.x, rank);
+      SmallVector<OpFoldResult> shape = sizes(x);
+      int64_t words = llvm::divideCeil(type(x).getDimSize(1), kSignBits);
+      shape[1] = b.getIndexAttr(rank == 4 ? 2 * words : product.ofZero ? 1 : 2);
+      if (rank == 2)
+        shape.push_back(b.getIndexAttr(words));
+      NamedAttrList config;
+      config.set("of_zero", b.getI64IntegerAttr(product.ofZero));
+      planes = kernel("signs", {x}, {}, empty(shape, b.getI32Type()), config);
+    }
+    SmallVector<Value> inputs{planes};
+    if (op.getBias())
+      inputs.push_back(op.getBias());
+    return inputs;
+  }
+
+  //===- Encoded activations --------------------------------------------------------------------------------------------===//
 
   /// Where segments differ: which parts of the weight they are, and their scales.
   void appendParts(SmallVectorImpl<Value> &inputs, AffineAttr affine, Value weight) {
@@ -679,11 +742,13 @@ private:
   LogicalResult convert(Conv2DOp op) {
     if (failed(checkFloat(op)))
       return failure();
-    auto weight = weights.storeTiles(b, op, op.getWeight());
+    auto weightType = type(op.getWeight());
+    auto product = findSignProduct(op, weightType.getDimSize(2) * weightType.getDimSize(3), op.getGroups());
+    auto weight = product ? FailureOr<StoredWeight>(product->weight) : weights.storeTiles(b, op, op.getWeight());
     if (failed(weight))
       return failure();
-    auto weightType = type(op.getWeight());
     NamedAttrList config = weight->config;
+    config.set("shape", b.getDenseI64ArrayAttr(weightType.getShape()));
     config.set("strides", op.getStridesAttr());
     config.set("pads", op.getPadsAttr());
     config.set("groups", op.getGroupsAttr());
@@ -822,6 +887,7 @@ private:
   CacheStore caches;
   KernelBuilder b;
   DenseSet<Attribute> tiled;
+  llvm::MapVector<std::pair<Value, std::pair<int64_t, int64_t>>, Value> signs; ///< by the value, its rank for kernels and the sign of zero
   llvm::MapVector<Value, StoredActivation> activations; ///< by the result of quanta.quantize
 };
 

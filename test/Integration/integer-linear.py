@@ -2,7 +2,9 @@
 # RUN: %python %s %t
 """Linear layers on encoded activations: every number of bits and kind of zero, groups that divide a row and that do not, odd sizes, one
 row and several, each level of instructions, one thread and more. Layers with one group a row are exact to the last bit. Most read
-bytes with a scale a token; OTHERS read fewer bits above an offset a token, or known scales of one segment or more, with zero points."""
+bytes with a scale a token; OTHERS read fewer bits above an offset a token, or known scales of one segment or more, with zero points.
+
+usage: integer-linear.py FOLDER [EMULATOR...]     with an emulator: the levels of Arm, run in it"""
 import pathlib
 import subprocess
 import sys
@@ -12,6 +14,10 @@ import numpy as np
 rng = np.random.default_rng(0)
 folder = pathlib.Path(sys.argv[1])
 folder.mkdir(parents=True, exist_ok=True)
+emulator = sys.argv[2:]
+# Core that is compiled for, and core that runs it.
+CPUS = ([("neoverse-v1", "max"), ("neoverse-n1", "neoverse-n1"), ("cortex-a72", "cortex-a72")] if emulator
+        else [(name, None) for name in ("native", "skylake-avx512", "x86-64-v3", "x86-64-v2")])
 SHAPES = [(37, 100), (16, 33), (5, 300), (130, 256), (48, 20)]
 KINDS = [(bits, zero, 0) for bits in range(1, 9) for zero in ("symmetric", "point", "offset")]
 KINDS += [(2, zero, 3) for zero in ("symmetric", "offset", "symmetric", "symmetric", "symmetric")]
@@ -112,21 +118,37 @@ for rows in (1, 2, 7, 150):
     cases[rows] = {f"x{k}": rng.standard_normal((rows, k)).astype(np.float32) for k in {k for _, k in SHAPES}}
     cases[rows]["x100"][0] = 0  # a token of zeros
     cases[rows]["x33"][-1] *= 1e-37
-np.savez(folder / "in.npz", **{f"m{rows}.{name}": value for rows, feed in cases.items() for name, value in feed.items()})
+
+
+def run(compiled, core, threads, feeds):
+    """Outputs by their names behind those of the feeds; an executable for the emulator takes one feed."""
+    arguments = ["--inputs", folder / "in.npz", "--outputs", folder / "out.npz", "--threads", str(threads)]
+    if not emulator:
+        np.savez(folder / "in.npz", **{f"m{rows}.{name}": value for rows, feed in feeds.items() for name, value in feed.items()})
+        subprocess.run(["quant-run", compiled, *arguments], check=True, stdout=subprocess.DEVNULL)
+        return dict(np.load(folder / "out.npz"))
+    outputs = {}
+    for rows, feed in feeds.items():
+        np.savez(folder / "in.npz", **feed)
+        subprocess.run([*emulator, "-cpu", core, compiled, *arguments], check=True, stdout=subprocess.DEVNULL)
+        outputs |= {f"m{rows}.{name}": value for name, value in np.load(folder / "out.npz").items()}
+    return outputs
+
+
 failed = checked = exact = 0
-for cpu in ("native", "skylake-avx512", "x86-64-v3", "x86-64-v2"):
-    used = [i for i in range(len(layers)) if cpu == "native" or i % 3 == {"s": 0, "3": 1, "2": 2}[cpu[0] if cpu[0] == "s" else cpu[-1]]]
+for level, (cpu, core) in enumerate(CPUS):
+    # The first level gets all layers, the others a third each.
+    used = [i for i in range(len(layers)) if level == 0 or i % 3 == level - 1]
     if cpu == "skylake-avx512" and "avx512bw" not in pathlib.Path("/proc/cpuinfo").read_text():
         continue
     (folder / f"{cpu}.mlir").write_text(module([layers[i] for i in used]))
-    subprocess.run(["quantc", folder / f"{cpu}.mlir", f"--mcpu={cpu}", "-o", folder / f"{cpu}.so"], check=True)
+    compiled = folder / (cpu if emulator else f"{cpu}.so")
+    subprocess.run(["quantc", folder / f"{cpu}.mlir", f"--mcpu={cpu}", "-o", compiled, *(["--mtriple=aarch64-linux-gnu"] if emulator else [])],
+                   check=True)
     names = {f"x{layers[i]['decoded'].shape[1]}" for i in used}
-    np.savez(folder / "in.npz", **{f"m{rows}.{name}": value for rows, feed in cases.items() for name, value in feed.items() if name in names})
     outputs = []
     for threads in (1, 3):
-        subprocess.run(["quant-run", folder / f"{cpu}.so", "--inputs", folder / "in.npz", "--outputs", folder / "out.npz",
-                        f"--threads={threads}"], check=True, stdout=subprocess.DEVNULL)
-        outputs.append({name: value for name, value in np.load(folder / "out.npz").items()})
+        outputs.append(run(compiled, core, threads, {rows: {name: feed[name] for name in names} for rows, feed in cases.items()}))
     for name in outputs[0]:
         if outputs[0][name].tobytes() != outputs[1][name].tobytes():
             failed += 1

@@ -70,10 +70,10 @@ static Expected<std::vector<BenchmarkRow>> selectRows(const CommandLine &line) {
       if (!line.shape.empty())
         std::tie(row.m, row.n, row.k) = std::tuple(shape[0], shape[1], shape[2]);
       bool known = any_of(rows, [&](const BenchmarkRow &other) {
-        return other.suite == row.suite && other.format == row.format && other.tokenActivations == row.tokenActivations &&
+        return other.suite == row.suite && other.format == row.format && other.activation == row.activation &&
                other.m == row.m && other.n == row.n && other.k == row.k;
       });
-      if (!known && pattern.match(row.format + (row.tokenActivations ? "/int8-token" : "/f32")))
+      if (!known && pattern.match(row.format + "/" + row.activation))
         rows.push_back(std::move(row));
     }
   }
@@ -86,7 +86,7 @@ static void print(const BenchmarkResult &r) {
   std::string shape = formatv("{0}x{1}x{2}", r.row->m, r.row->n, r.row->k);
   outs() << formatv("{0,-9} {1,-7} {2,-4} {3,-14} t{4} {5,-4} {6,9:f1} us (best {7,9:f1}) {8,6:f2} GB/s {9,3:f0}% (best {10,3:f0}%) of {11,5:f1} "
                     "{12,7:f1} GOP/s {13,3:f0}% (best {14,3:f0}%) of {15,5:f0}",
-                    r.row->suite, r.row->format, r.row->tokenActivations ? "int8" : "f32", shape, r.threads, r.where, r.median * 1e6,
+                    r.row->suite, r.row->format, StringRef(r.row->activation).split('-').first, shape, r.threads, r.where, r.median * 1e6,
                     r.best * 1e6, r.getBandwidth() * 1e-9, 100 * r.getReadFraction(), 100 * r.getBestReadFraction(), r.readBandwidth * 1e-9,
                     r.getOperations() * 1e-9, 100 * r.getPeakFraction(), 100 * r.getBestPeakFraction(), r.peak * 1e-9);
   for (const PeerTime &peer : r.peers)

@@ -23,7 +23,7 @@ struct BenchmarkRow {
   std::string suite;
   std::string format;   ///< short name, as s4g128
   std::string encoding; ///< of the weights, as an attribute; empty: f32
-  bool tokenActivations; ///< int8 with a scale a token; else f32
+  std::string activation; ///< f32, int8-token (a scale a token) or sign
   int64_t m, n, k;       ///< y[m, n] = x[m, k] · Wᵀ
   bool cold;             ///< walk over so many weights that none is cached
   Peak peak;

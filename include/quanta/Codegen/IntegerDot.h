@@ -13,5 +13,13 @@ bool multipliesWholeBytes(const ::quanta::TargetLevel &level);
 /// `codes` and `activations` hold four bytes: unsigned ones that use `codeBits` bits, and signed ones in −127 … 127.
 Value emitIntegerDot(KernelBuilder &b, Value sum, Value codes, Value activations, unsigned codeBits);
 
+/// True if the target multiplies two rows of eight codes by two rows of eight activations at once.
+bool multipliesPairs(const ::quanta::TargetLevel &level);
+
+/// For 16 rows i of codes and two rows t of activations, sums[2i + t] + Σ₀⁷ codes[8i + j] · activations[8t + j], exactly; where the
+/// target multipliesPairs. `sums` and `codes` are vectors of 32 32-bit words, of which `codes` hold four unsigned bytes, `activations` one of
+/// 16 signed bytes.
+Value emitPairDot(KernelBuilder &b, Value sums, Value codes, Value activations);
+
 } // namespace mlir::quanta
 #endif

@@ -33,6 +33,7 @@ struct TargetLevel {
   unsigned vectorRegisters;    ///< of that width
   IntegerDot dot;
   bool widensHalf;             ///< has an instruction from f16 to f32
+  bool countsWords;            ///< has one that counts the bits of lanes of 32 bits; else bytes are counted
   bool looksUp16;              ///< has one that picks any of 16 lanes of 32 bits for every lane
 };
 

@@ -79,19 +79,21 @@ static void emitBlock(KernelBuilder &b, const GemmTile &tile, Value row, int64_t
   });
 }
 
-void mlir::quanta::emitGemmRows(KernelBuilder &b, const GemmTile &tile, Value begin, Value end) {
-  const int64_t most = b.registers.rows;
-  Value count = b.sub(end, begin);
-  Value blocked = b.add(begin, b.mul(b.div(count, most), most));
-  b.loop(begin, blocked, most, [&](Value row) { emitBlock(b, tile, row, most); });
+void mlir::quanta::forRowBlocks(KernelBuilder &b, Value begin, Value end, int64_t most, function_ref<void(Value, int64_t)> body) {
+  Value blocked = b.add(begin, b.mul(b.div(b.sub(end, begin), most), most));
+  b.loop(begin, blocked, most, [&](Value row) { body(row, most); });
   Value row = blocked;
   for (int64_t rows : {4, 2, 1}) {
     if (rows >= most)
       continue;
     Value enough = arith::CmpIOp::create(b, arith::CmpIPredicate::sge, b.sub(end, row), b.index(rows));
-    b.ifThen(enough, [&] { emitBlock(b, tile, row, rows); });
+    b.ifThen(enough, [&] { body(row, rows); });
     row = b.add(row, arith::SelectOp::create(b, enough, b.index(rows), b.index(0)));
   }
+}
+
+void mlir::quanta::emitGemmRows(KernelBuilder &b, const GemmTile &tile, Value begin, Value end) {
+  forRowBlocks(b, begin, end, b.registers.rows, [&](Value row, int64_t rows) { emitBlock(b, tile, row, rows); });
 }
 
 void mlir::quanta::emitChunks(KernelBuilder &b, Value total, int64_t chunk, function_ref<void(Value, Value, Value)> body) {

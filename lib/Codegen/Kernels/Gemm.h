@@ -34,6 +34,9 @@ struct GemmTile {
 /// Emits the loops over rows `begin` to `end`: blocks of the most rows that registers hold, then 4, 2 and 1.
 void emitGemmRows(KernelBuilder &b, const GemmTile &tile, Value begin, Value end);
 
+/// Runs `body(row, count)` for blocks of `most` of the rows `begin` to `end`, then of 4, 2 and 1.
+void forRowBlocks(KernelBuilder &b, Value begin, Value end, int64_t most, function_ref<void(Value row, int64_t count)> body);
+
 /// Runs `body(k0, count, first)` for chunks of at most `chunk` of the `total` contraction columns; `first` is null when one
 /// chunk is certain.
 void emitChunks(KernelBuilder &b, Value total, int64_t chunk, function_ref<void(Value, Value, Value)> body);

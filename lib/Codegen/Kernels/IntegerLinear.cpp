@@ -4,12 +4,13 @@
 // adjacent tiles of rows in turn, a block of each: one stream of reads does not use the bandwidth of the memory.
 //
 // Several rows: a panel of tiles is decoded to bytes in the cache and multiplied by a block of rows, some of them at a time in
-// registers.
+// registers. Where the target multiplies two rows by two, words of the panel are interleaved in pairs for it.
 //
 // Rows and tiles are shared among threads; a sum is always made by one of them in one order.
 //
 //===------------------------------------------------------------------------------------------------------------------------===//
 #include "IntegerLinear.h"
+#include "Gemm.h"
 #include "IntegerTiles.h"
 #include "quanta/Codegen/IntegerDot.h"
 
@@ -216,7 +217,6 @@ private:
 
   void emitPanels() {
     int64_t width = b.registers.tiles, panels = llvm::divideCeil(weight.tiles(), width);
-    int64_t words = weight.groupBlocks() * weight.blockWords(); // of a group
     // Consecutive tasks share rows, as in emitLinear.
     b.parallel(b.mul(b.ceilDiv(rows, kRowsOfPanel), panels), [&](Value task) {
       Value panel = b.rem(task, panels), rowBegin = b.mul(b.div(task, panels), kRowsOfPanel);
@@ -224,16 +224,52 @@ private:
       SmallVector<Value> tiles;
       for (int64_t t = 0; t < width; ++t)
         tiles.push_back(b.min(b.add(b.mul(panel, width), t), b.index(weight.tiles() - 1)));
-      Value decoded = b.scratch({weight.groups() * words, width, kLanes}, b.getI32Type());
+      if (!needsDecoding())
+        return emitRows(tiles, Value(), rowBegin, rowEnd);
+      Value decoded = b.scratch({weight.groups() * panelWords(), width, kLanes}, b.getI32Type());
       b.loop(b.index(0), b.index(weight.groups()), 1, [&](Value group) {
         b.loop(b.index(0), weight.groupBlocks(b, group), 1, [&](Value block) {
-          Value stored = b.add(b.mul(group, weight.groupBlocks()), block), word = b.mul(stored, weight.blockWords());
+          Value stored = b.add(b.mul(group, weight.groupBlocks()), block);
+          Value word = b.add(b.mul(group, panelWords()), b.mul(block, weight.blockWords()));
+          Value ahead = weight.lineAhead(b, stored, width);
+          for (Value tile : tiles)
+            weight.prefetch(b, tile, ahead);
           for (int64_t t = 0; t < width; ++t)
             for (auto [i, code] : llvm::enumerate(weight.decode(b, tiles[t], stored)))
               b.storeTile(code, decoded, {b.add(word, i), b.index(t), b.index(0)});
         });
+        if (inPairs())
+          interleave(decoded, group, width);
       });
       emitRows(tiles, decoded, rowBegin, rowEnd);
+    });
+  }
+
+  /// Two rows by two, if pairs of words lie within the stored activations: groups begin at eighth columns, rows end at cache lines.
+  bool inPairs() const { return !partTable && multipliesPairs(*b.level) && (weight.groups() == 1 || weight.groupColumns() % 8 == 0); }
+
+  /// Codes of eight bits are multiplied where they lie.
+  bool needsDecoding() const { return weight.blockColumns() > 4 || inPairs(); }
+
+  /// Room for the words of a group in a panel.
+  int64_t panelWords() const {
+    int64_t words = weight.groupBlocks() * weight.blockWords();
+    return inPairs() ? llvm::alignTo(words, 2) : words;
+  }
+
+  /// Words 2i and 2i + 1 of a row side by side: the two tiles of a pair hold eight codes of 16 rows. A missing second word is zero.
+  void interleave(Value decoded, Value group, int64_t width) {
+    Value first = b.mul(group, panelWords()), count = b.mul(weight.groupBlocks(b, group), weight.blockWords());
+    b.loop(b.index(0), count, 2, [&](Value word) {
+      Value at = b.add(first, word), next = b.add(at, 1), exists = b.less(b.add(word, 1), count);
+      for (int64_t t = 0; t < width; ++t) {
+        auto load = [&](Value row) { return b.loadTile(decoded, {row, b.index(t), b.index(0)}); };
+        Value second = arith::SelectOp::create(b, exists, load(next), b.tileOf(0));
+        Value both = vector::InterleaveOp::create(b, load(at), second);
+        for (int64_t half : {0, 1})
+          b.storeTile(vector::ExtractStridedSliceOp::create(b, both, {half * kLanes}, {kLanes}, {1}), decoded,
+                      {half ? next : at, b.index(t), b.index(0)});
+      }
     });
   }
 
@@ -241,17 +277,56 @@ private:
     // With several parts there is a sum of floats beside each sum of integers.
     int64_t most = b.registers.rows;
     if (partCount() > 1)
-      most = b.level->vectorBits >= 512 ? 6 : std::max<int64_t>(1, most / 2);
-    Value blocked = b.add(begin, b.mul(b.div(b.sub(end, begin), most), most));
-    b.loop(begin, blocked, most, [&](Value row) { emitBlock(tiles, decoded, row, most); });
-    Value row = blocked;
-    for (int64_t count : {4, 2, 1}) {
-      if (count >= most)
-        continue;
-      Value enough = arith::CmpIOp::create(b, arith::CmpIPredicate::sge, b.sub(end, row), b.index(count));
-      b.ifThen(enough, [&] { emitBlock(tiles, decoded, row, count); });
-      row = b.add(row, arith::SelectOp::create(b, enough, b.index(count), b.index(0)));
-    }
+      most = b.level->vectorBits >= 512 ? 6 : inPairs() ? 2 : std::max<int64_t>(1, most / 2);
+    forRowBlocks(b, begin, end, most, [&](Value row, int64_t count) { emitBlock(tiles, decoded, row, count); });
+  }
+
+  /// Σ q·x of a part for each row of activations and tile of the panel.
+  SmallVector<Value> multiplyWords(ArrayRef<Value> tiles, Value decoded, ArrayRef<Value> rows, const Part &one) {
+    int64_t width = tiles.size();
+    Value firstWord = b.mul(one.firstBlock, weight.blockWords());
+    SmallVector<Value> none(rows.size() * width, b.tileOf(0));
+    return b.loop(b.index(0), b.ceilDiv(one.columns, 4), 1, none, [&](Value word, ValueRange running) {
+      SmallVector<Value> panel, next;
+      for (int64_t t = 0; t < width; ++t)
+        panel.push_back(decoded ? b.loadTile(decoded, {b.add(firstWord, word), b.index(t), b.index(0)})
+                                : weight.line(b, tiles[t], b.add(firstWord, word), 0));
+      for (size_t r = 0; r < rows.size(); ++r) {
+        Value x = loadWord(rows[r], b.add(one.firstColumn, b.mul(word, 4)));
+        for (int64_t t = 0; t < width; ++t)
+          next.push_back(emitIntegerDot(b, running[r * width + t], panel[t], x, weight.codeBits()));
+      }
+      return next;
+    });
+  }
+
+  SmallVector<Value> multiplyPairs(Value decoded, ArrayRef<Value> rows, const Part &one, int64_t width) {
+    Value firstPair = b.mul(one.group, panelWords());
+    auto eight = VectorType::get({8}, b.getI8Type());
+    auto sums = VectorType::get({2 * kLanes}, b.getI32Type());
+    SmallVector<Value> none(llvm::divideCeil(rows.size(), 2) * width, arith::ConstantOp::create(b, DenseElementsAttr::get(sums, int32_t(0))));
+    SmallVector<Value> pairs = b.loop(b.index(0), b.ceilDiv(one.columns, 8), 1, none, [&](Value pair, ValueRange running) {
+      SmallVector<Value> next;
+      Value column = b.add(one.firstColumn, b.mul(pair, 8)), word = b.add(firstPair, b.mul(pair, 2));
+      SmallVector<Value> panel;
+      for (int64_t t = 0; t < width; ++t) {
+        auto half = [&](int64_t which) { return b.loadTile(decoded, {b.add(word, which), b.index(t), b.index(0)}); };
+        panel.push_back(vector::ShuffleOp::create(b, half(0), half(1), llvm::to_vector(llvm::seq<int64_t>(2 * kLanes))));
+      }
+      for (size_t r = 0; r < rows.size(); r += 2) {
+        auto load = [&](size_t row) { return Value(vector::LoadOp::create(b, eight, codes, ValueRange{rows[row], column})); };
+        Value first = load(r), second = r + 1 < rows.size() ? load(r + 1) : first;
+        Value x = vector::ShuffleOp::create(b, first, second, llvm::to_vector(llvm::seq<int64_t>(16)));
+        for (int64_t t = 0; t < width; ++t)
+          next.push_back(emitPairDot(b, running[r / 2 * width + t], panel[t], x));
+      }
+      return next;
+    });
+    SmallVector<Value> products;
+    for (size_t r = 0; r < rows.size(); ++r)
+      for (int64_t t = 0; t < width; ++t)
+        products.push_back(vector::DeinterleaveOp::create(b, pairs[r / 2 * width + t]).getResult(r % 2));
+    return products;
   }
 
   /// `count` rows by the panel.
@@ -260,21 +335,10 @@ private:
     SmallVector<Value> rowIndex;
     for (int64_t r = 0; r < count; ++r)
       rowIndex.push_back(b.add(row, r));
-    SmallVector<Value> totals(count * width, b.tileOf(0.0f)), none(count * width, b.tileOf(0));
+    SmallVector<Value> totals(count * width, b.tileOf(0.0f));
     totals = b.loop(b.index(0), b.index(partCount()), 1, totals, [&](Value index, ValueRange carried) {
       Part one = part(index);
-      Value firstWord = b.mul(one.firstBlock, weight.blockWords());
-      SmallVector<Value> products = b.loop(b.index(0), b.ceilDiv(one.columns, 4), 1, none, [&](Value word, ValueRange running) {
-        SmallVector<Value> panel, next;
-        for (int64_t t = 0; t < width; ++t)
-          panel.push_back(b.loadTile(decoded, {b.add(firstWord, word), b.index(t), b.index(0)}));
-        for (int64_t r = 0; r < count; ++r) {
-          Value x = loadWord(rowIndex[r], b.add(one.firstColumn, b.mul(word, 4)));
-          for (int64_t t = 0; t < width; ++t)
-            next.push_back(emitIntegerDot(b, running[r * width + t], panel[t], x, weight.codeBits()));
-        }
-        return next;
-      });
+      SmallVector<Value> products = inPairs() ? multiplyPairs(decoded, rowIndex, one, width) : multiplyWords(tiles, decoded, rowIndex, one);
       SmallVector<IntegerTiles::Affine> affines;
       for (Value tile : tiles)
         affines.push_back(affine(tile, one));

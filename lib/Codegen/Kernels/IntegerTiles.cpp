@@ -70,10 +70,18 @@ SmallVector<int> IntegerTiles::exponents(KernelBuilder &b) const {
   return found.takeVector();
 }
 
-int64_t IntegerTiles::sums(KernelBuilder &b) const { return isTernary() ? 2 : exponents(b).size(); }
+int64_t IntegerTiles::sums(KernelBuilder &b) const {
+  return isTernary() ? (multipliesWholeBytes(*b.level) ? 2 : 1) : exponents(b).size();
+}
 
 void IntegerTiles::accumulate(KernelBuilder &b, Value tile, Value block, MutableArrayRef<Value> sums,
                               function_ref<Value(int64_t)> x) const {
+  bool inPlace = multipliesWholeBytes(*b.level);
+  if (isTernary() && !inPlace) { // digits are small, bytes are not
+    for (auto [word, codes] : llvm::enumerate(decode(b, tile, block)))
+      sums[0] = emitIntegerDot(b, sums[0], codes, x(4 * word), 2);
+    return;
+  }
   if (isTernary()) {
     auto i8s = VectorType::get({4 * kLanes}, b.getI8Type());
     Value codes = line(b, tile, block, 0), left = vector::BitCastOp::create(b, i8s, codes);
@@ -89,7 +97,6 @@ void IntegerTiles::accumulate(KernelBuilder &b, Value tile, Value block, Mutable
     }
     return;
   }
-  bool inPlace = multipliesWholeBytes(*b.level);
   SmallVector<int> powers = exponents(b);
   for (const TileField &field : fields()) {
     unsigned mask = (1u << field.width) - 1;
@@ -114,6 +121,8 @@ Value IntegerTiles::finish(KernelBuilder &b, ValueRange sums) const {
     Value count = b.tileOf(std::abs(power));
     return power > 0 ? Value(arith::ShLIOp::create(b, sum, count)) : Value(arith::ShRSIOp::create(b, sum, count));
   };
+  if (isTernary() && sums.size() == 1)
+    return sums[0];
   if (isTernary())
     return shifted(b.sub(b.mul(sums[0], b.tileOf(3)), sums[1]), -8);
   Value total;

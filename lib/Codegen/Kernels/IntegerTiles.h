@@ -52,6 +52,7 @@ public:
   bool hasOffset() const { return encoding.getZero() == ZeroKind::Offset; }
   bool isTernary() const { return shape.levels == 3; }
   ArrayRef<::quanta::TileField> fields() const { return ArrayRef(shape.fields, shape.fieldCount); }
+  Value codes() const { return components[0]; }
   /// One word of each of the block's 16 rows.
   Value line(KernelBuilder &b, Value tile, Value block, int64_t word) const;
 

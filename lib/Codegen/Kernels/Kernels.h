@@ -48,6 +48,14 @@ void emitAttention(KernelBuilder &, const KernelArgs &);
 // offsets [M] if it has them.
 void emitQuantize(KernelBuilder &, const KernelArgs &);
 
+// Signs (Signs.h) of x [M, K] as [M, 1 or 2, words] or x [N, C, H, W] as [N, 2 · words, H, W], the nonzero ones behind the positive ones. ins: x;
+// config: of_zero (the sign of zero).
+void emitSigns(KernelBuilder &, const KernelArgs &);
+// As linear and conv2d, of signs. ins: signs, bias?; weights: tiles of W, its columns reordered (Signs.h); config: encoding, matrix (its rows
+// and columns), columns (of the layer's own), for convolutions shape, strides, dilations, pads.
+void emitSignLinear(KernelBuilder &, const KernelArgs &);
+void emitSignConv2D(KernelBuilder &, const KernelArgs &);
+
 /// The emitter of a family, or null.
 KernelEmitter lookupKernel(StringRef family);
 

@@ -206,5 +206,8 @@ KernelEmitter mlir::quanta::lookupKernel(StringRef family) {
       .Case("cache_append", emitCacheAppend)
       .Case("attention", emitAttention)
       .Case("quantize", emitQuantize)
+      .Case("signs", emitSigns)
+      .Case("sign_linear", emitSignLinear)
+      .Case("sign_conv2d", emitSignConv2D)
       .Default(nullptr);
 }

@@ -1,4 +1,4 @@
-"""A model of linear layers with weights of odd sizes in several formats, on floats and on bytes."""
+"""A model of linear layers with weights of odd sizes in several formats, on floats, on bytes and on signs."""
 import sys
 
 formats = ["bits = 8", "bits = 4, group = 24", "bits = 3, group = 100, zero = point", "bits = 1, group = 32, zero = offset", "bits = 2, levels = 3"]
@@ -14,6 +14,24 @@ for i, text in enumerate(formats):
     body.append(f"%b{i} = quanta.linear %q, %w{i} : (tensor<?x100xf32, #act>, {weight}) -> tensor<?x37xf32>")
     types += ["tensor<?x37xf32>"] * 2
 results = [f"%{kind}{i}" for i in range(len(formats)) for kind in "fb"]
+sign = "#quanta.uniform<bits = 1>"
+body.append(f"""%c0 = arith.constant 0 : index
+  %zero = arith.constant 0.0 : f32
+  %plus = arith.constant 1.0 : f32
+  %minus = arith.constant -1.0 : f32
+  %rows = tensor.dim %x, %c0 : tensor<?x100xf32>
+  %e = tensor.empty(%rows) : tensor<?x100xf32>
+  %s = linalg.generic {{indexing_maps = [affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> (d0, d1)>],
+      iterator_types = ["parallel", "parallel"]}} ins(%x : tensor<?x100xf32>) outs(%e : tensor<?x100xf32>) {{
+  ^bb0(%v: f32, %o: f32):
+    %p = arith.cmpf oge, %v, %zero : f32
+    %r = arith.select %p, %plus, %minus : f32
+    linalg.yield %r : f32
+  }} -> tensor<?x100xf32>
+  %ws = quanta.constant {{codes = dense<1> : tensor<37x100xi8>, scales = dense<0.5> : tensor<37x1xf16>}} : tensor<37x100xf32, {sign}>
+  %signs = quanta.linear %s, %ws : (tensor<?x100xf32>, tensor<37x100xf32, {sign}>) -> tensor<?x37xf32>""")
+results.append("%signs")
+types.append("tensor<?x37xf32>")
 names = ", ".join(f'"{name[1:]}"' for name in results)
 with open(sys.argv[1], "w") as file:
     file.write("#act = #quanta.uniform<bits = 8, scale = f32>\n"
