@@ -36,7 +36,7 @@ public:
     auto bytes = getWeightBytes(context, row);
     if (!bytes)
       return bytes.takeError();
-    int64_t layers = row.cold ? llvm::divideCeil(options.coldBytes, *bytes) : 1;
+    int64_t layers = row.cold ? std::min<int64_t>(row.mostLayers, llvm::divideCeil(options.coldBytes, *bytes)) : 1;
     OwningOpRef<ModuleOp> module = buildLayers(context, row, layers);
     auto work = Workload::compile(*module, library(buildLowerPhase), options.threads);
     if (!work)

@@ -3,6 +3,9 @@
 #include "quanta/Support/Error.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/JSON.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include <set>
 
 using namespace mlir::quanta;
 using llvm::StringRef;
@@ -76,6 +79,54 @@ std::vector<PeerTime> mlir::quanta::getPeers(const BenchmarkRow &row, int thread
     if (peer.suite == row.suite && peer.format == format && peer.m == row.m && peer.n == row.n && peer.k == row.k && threads <= 2)
       times.push_back({peer.name.str(), 1e-6 * (threads == 1 ? peer.one : peer.two)});
   return times;
+}
+
+llvm::Expected<std::vector<BenchmarkRow>> mlir::quanta::getLayerRows(StringRef path, int64_t tokens, int64_t &modelBytes) {
+  using ::quanta::userError;
+  auto buffer = llvm::MemoryBuffer::getFile(path);
+  if (!buffer)
+    return userError("report '" + path + "' cannot be read: " + buffer.getError().message());
+  auto json = llvm::json::parse((*buffer)->getBuffer());
+  if (!json)
+    return userError("report '" + path + "': " + llvm::toString(json.takeError()));
+  auto *report = json->getAsObject();
+  auto *layers = report ? report->getArray("layers") : nullptr;
+  if (!layers)
+    return userError("report '" + path + "' has no layers; write it with quantc --report");
+  modelBytes = report->getInteger("weights_bytes").value_or(0);
+  std::map<std::string, std::vector<std::string>> choices; // by layer
+  if (auto *budget = report->getObject("budget"))
+    if (auto *allocated = budget->getArray("layers"))
+      for (const llvm::json::Value &value : *allocated)
+        if (auto *layer = value.getAsObject(); layer && layer->getArray("candidates"))
+          for (const llvm::json::Value &candidate : *layer->getArray("candidates"))
+            if (auto *object = candidate.getAsObject())
+              choices[layer->getString("name").value_or("").str()].push_back(object->getString("encoding").value_or("").str());
+  std::vector<BenchmarkRow> rows;
+  std::set<std::tuple<std::string, bool, int64_t, int64_t>> known;
+  for (const llvm::json::Value &value : *layers) {
+    auto *layer = value.getAsObject();
+    auto *shape = layer ? layer->getArray("shape") : nullptr;
+    if (!shape || shape->size() != 2 || layer->getString("op") != "linear")
+      continue;
+    int64_t n = (*shape)[0].getAsInteger().value_or(0), k = (*shape)[1].getAsInteger().value_or(0);
+    if (n < 1 || k < 1 || n > (1 << 20) || k > (1 << 20))
+      return userError("report '" + path + "': a layer has a shape that cannot be measured");
+    bool tokenActivations = layer->getString("act") == "int8-token";
+    std::vector<std::string> encodings = choices[layer->getString("name").value_or("").str()];
+    if (encodings.empty())
+      encodings.push_back(layer->getString("encoding").value_or("f32").str());
+    for (std::string &encoding : encodings) {
+      if (encoding == "f32")
+        encoding.clear();
+      if (known.emplace(encoding, tokenActivations, n, k).second)
+        rows.push_back({"layers", encoding.empty() ? "f32" : encoding, encoding, tokenActivations && !encoding.empty(), tokens, n, k,
+                        /*cold=*/true, tokenActivations && !encoding.empty() ? Peak::Integer : Peak::Float, /*mostLayers=*/64});
+    }
+  }
+  if (rows.empty())
+    return userError("report '" + path + "' has no linear layers");
+  return rows;
 }
 
 llvm::Expected<std::vector<BenchmarkRow>> mlir::quanta::getBenchmarkRows(StringRef name) {

@@ -160,8 +160,15 @@ static std::string buildAuto(const RecipeValues &values) {
       std::to_string(std::min(std::stoll(values.lookup("--calib-samples")), std::stoll(values.lookup("calib-samples"))));
   std::string solvers =
       llvm::join(llvm::map_range(candidates, [](const RecipeUse &use) { return use.recipe->build(use.values); }), ";");
-  std::string allocate = "quanta-allocate{bpw=" + values.lookup("bpw") + " loss=" + values.lookup("loss") +
+  bool timed = values.lookup("ms") != "0";
+  std::string bpw = values.lookup("bpw");
+  std::string allocate = "quanta-allocate{bpw=" + (bpw == "0" && !timed ? "2.5" : bpw) + " loss=" + values.lookup("loss") +
                          " samples=" + values.lookup("samples");
+  if (timed) {
+    for (StringRef option : {"ms", "cost-table", "bandwidth", "peak", "tokens", "cores", "act"})
+      if (std::string value = values.lookup(option); !value.empty())
+        allocate += (" " + option + "=" + quote(value)).str();
+  }
   for (auto [option, key] : {std::pair<StringRef, StringRef>{"data", "--calib"}, {"window", "--window"}, {"seed", "--seed"},
                              {"store", "--store"}, {"resume", "--resume"}, {"threads", "--threads"}})
     if (std::string value = values.lookup(key); !value.empty())
@@ -199,8 +206,8 @@ static std::string buildReorder(const RecipeValues &values) {
 
 using Options = std::vector<RecipeOption>;
 
-/// From 1.06 to 4.07 bits: what leaves least error at about its bits, not much of it at each place.
-static constexpr llvm::StringLiteral kCandidates = "ternary,gptq{bits=2},gptq{bits=2 group=64},gptq{bits=3},gptq{bits=4}";
+/// From 1.06 to 5.07 bits. Groups of a row are left out: for their bits another layer can have codes of more bits, which is better.
+static constexpr llvm::StringLiteral kCandidates = "binary,ternary,gptq{bits=2},gptq{bits=3},gptq{bits=4},gptq{bits=5}";
 
 /// A recipe's own options, then those that say which layers.
 static Options withSelection(Options options) {
@@ -277,7 +284,13 @@ llvm::ArrayRef<Recipe> mlir::quanta::getRecipes() {
       {"whitened-svd", Phase::Quantize, "the same, with the least error of the layers' outputs", withCalibration({factorRatio}),
        buildWhitenedSvd, true},
       {"auto", Phase::Quantize, "a recipe for each layer, within a budget, by what layers do to the output",
-       withCalibration({{"bpw", RecipeOption::Number, "2.5", "stored bits for each weight, at most", 0, 16},
+       withCalibration({{"bpw", RecipeOption::Number, "0", "stored bits for each weight, at most; left out: 2.5, or no limit if `ms` is given", 0, 16},
+                        {"ms", RecipeOption::Number, "0", "predicted milliseconds of these layers, at most; left out: no limit", 0, 1000000000},
+                        {"cost-table", RecipeOption::Path, "", "what predicts them: JSON of quant-bench --layers"},
+                        {"bandwidth", RecipeOption::Number, "0", "without a table: GB/s that the target reads", 0, 1000000000},
+                        {"peak", RecipeOption::Number, "0", "without a table: GOP/s of the target", 0, 1000000000},
+                        {"tokens", RecipeOption::Integer, "1", "rows of the layers' input whose latency counts", 1, 1 << 20},
+                        {"cores", RecipeOption::Integer, "1", "threads whose latency counts", 1, 1024},
                         {"candidates", RecipeOption::Recipes, kCandidates, "the recipes to choose from"},
                         {"loss", RecipeOption::Word, "probe",
                          "what adds up over layers: proxy, the relative error of a layer's output; probe, that times what a probe "
@@ -406,6 +419,10 @@ static llvm::Expected<std::string> checkValue(const RecipeOption &option, String
     if (value == "f32" || ActivationForm::parse(value))
       return value.str();
     return wrong("'f32', or 'int' with 2 to 8 bits and '-token', '-tensor' or '-cluster', as 'int8-token'");
+  case RecipeOption::Path:
+    if (value.contains('"') && value.contains('\''))
+      return wrong("a path without both kinds of quotes");
+    return value.str();
   case RecipeOption::Pattern: {
     std::string error;
     if (!value.empty() && !llvm::Regex(value).isValid(error))

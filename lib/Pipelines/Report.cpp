@@ -39,11 +39,17 @@ static Operation *getConstantWeight(Value weight) {
   return constant && type && type.hasStaticShape() && isa<FloatType>(type.getElementType()) ? def : nullptr;
 }
 
+static std::string print(Attribute attr) {
+  std::string text;
+  llvm::raw_string_ostream(text) << attr;
+  return text;
+}
+
 static std::string describeEncoding(Value weight) {
   std::string text;
   llvm::raw_string_ostream os(text);
   if (EncodingAttrInterface encoding = getEncoding(weight.getType()))
-    Attribute(encoding).print(os);
+    os << print(encoding);
   else
     os << cast<RankedTensorType>(weight.getType()).getElementType();
   return text;
@@ -72,13 +78,17 @@ static std::optional<Report::Allocation> readAllocation(ModuleOp module) {
   result.weights = bits(summary, "weights");
   result.loss = loss(summary, "loss");
   result.lowerBound = loss(summary, "lower_bound");
+  if (summary.contains("ns")) {
+    result.ns = bits(summary, "ns");
+    result.nsBudget = bits(summary, "ns_budget");
+  }
   for (auto point : summary.getAs<ArrayAttr>("frontier").getAsRange<DictionaryAttr>())
     result.frontier.push_back({bits(point, "bits"), loss(point, "loss")});
   for (auto layer : summary.getAs<ArrayAttr>("layers").getAsRange<DictionaryAttr>()) {
     result.layers.push_back({layer.getAs<StringAttr>("name").str(), static_cast<size_t>(bits(layer, "chosen")), {}});
     for (auto candidate : layer.getAs<ArrayAttr>("candidates").getAsRange<DictionaryAttr>())
-      result.layers.back().candidates.push_back({candidate.getAs<StringAttr>("solver").str(), bits(candidate, "bits"),
-                                                 loss(candidate, "error"), loss(candidate, "loss")});
+      result.layers.back().candidates.push_back({candidate.getAs<StringAttr>("solver").str(), print(candidate.get("encoding")),
+                                                 bits(candidate, "bits"), loss(candidate, "error"), loss(candidate, "loss")});
   }
   return result;
 }
@@ -153,8 +163,11 @@ static llvm::json::Value toJSON(const std::optional<Report::Allocation> &allocat
   for (const Report::Allocation::Layer &layer : allocation->layers) {
     llvm::json::Array candidates;
     for (const Report::Allocation::Candidate &candidate : layer.candidates)
-      candidates.push_back(llvm::json::Object{
-          {"solver", candidate.solver}, {"bits", int64_t(candidate.bits)}, {"error", candidate.error}, {"loss", candidate.loss}});
+      candidates.push_back(llvm::json::Object{{"solver", candidate.solver},
+                                              {"encoding", candidate.encoding},
+                                              {"bits", int64_t(candidate.bits)},
+                                              {"error", candidate.error},
+                                              {"loss", candidate.loss}});
     layers.push_back(llvm::json::Object{
         {"name", layer.name}, {"chosen", int64_t(layer.chosen)}, {"candidates", std::move(candidates)}});
   }
@@ -165,6 +178,8 @@ static llvm::json::Value toJSON(const std::optional<Report::Allocation> &allocat
                             {"bits_per_weight_used", divide(allocation->bits, allocation->weights)},
                             {"loss", allocation->loss},
                             {"lower_bound", allocation->lowerBound},
+                            {"ns_predicted", allocation->ns ? llvm::json::Value(int64_t(*allocation->ns)) : nullptr},
+                            {"ns", allocation->nsBudget ? llvm::json::Value(int64_t(*allocation->nsBudget)) : nullptr},
                             {"frontier", std::move(frontier)}};
 }
 

@@ -14,6 +14,17 @@
 
 // RUN: not quantc %s -o %t.o --recipe 'auto{candidates=whitened-svd}' 2>&1 | FileCheck %s --check-prefix=KIND
 // RUN: not quantc %s -o %t.o --recipe 'auto{candidates=gptq{bits=3 head}}' 2>&1 | FileCheck %s --check-prefix=WHICH
+// A budget of predicted latency.
+// RUN: quantc %s -o %t.5.mlir --emit=quant-ir --recipe 'auto{ms=8e-6 bandwidth=10 peak=1000 candidates=gptq{bits=2},gptq{bits=4},gptq{bits=8} samples=20 head}' \
+// RUN:   --calib %S/../Transforms/Inputs/calibrate.npz --report %t.5.json 2>/dev/null && FileCheck %s --check-prefix=TIMED < %t.5.json
+// TIMED: "ns": 8,
+// TIMED-NEXT: "ns_predicted": {{[78]$}}
+// A cost table of the layers and encodings that such a report names.
+// RUN: quant-bench --layers %t.5.json --tokens 2 --threads 1 --cold-mib 1 --repeats 1 --json > %t.table.json
+// RUN: quantc %s -o %t.6.mlir --emit=quant-ir --recipe 'auto{ms=1000 cost-table=%t.table.json tokens=2 candidates=gptq{bits=2},gptq{bits=4},gptq{bits=8} samples=20 head}' \
+// RUN:   --calib %S/../Transforms/Inputs/calibrate.npz --report %t.6.json 2>/dev/null && FileCheck %s --check-prefix=TABLE < %t.6.json
+// TABLE: "ns": 1000000000,
+// TABLE-NEXT: "ns_predicted": {{[0-9]+$}}
 // Losses and candidates are measured once for all budgets.
 // RUN: rm -rf %t.losses
 // RUN: quantc %s -o %t.3.mlir --emit=quant-ir --recipe 'auto{bpw=12 candidates=ternary,pb-llm{tile=6 kept=1},gptq{bits=8} samples=20 head}' \

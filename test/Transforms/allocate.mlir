@@ -15,6 +15,25 @@
 // RUN: not quant-opt %t.mlir --quanta-measure-candidates="solvers='quanta-quantize-weights{bits=2};'" 2>&1 | FileCheck %s --check-prefix=EMPTY
 // RUN: not quant-opt %t.mlir --quanta-measure-candidates="solvers='quanta-low-rank{method=svd rank=1}'" 2>&1 | FileCheck %s --check-prefix=ERRORS
 
+// Latency: of a table, that has all layers; or of the roofline, where 10 GB/s are a nanosecond for 10 bytes.
+// RUN: echo '{"rows": [{"shape": [1, 5, 8], "encoding": "#quanta.uniform<bits = 2, zero = point>", "activation": "f32", "threads": 1, "ns": 10}, {"shape": [1, 5, 8], "encoding": "#quanta.uniform<bits = 2, zero = point>", "activation": "f32", "threads": 2, "ns": 1}, {"shape": [1, 5, 8], "encoding": "#quanta.uniform<bits = 4, zero = point>", "activation": "f32", "threads": 1, "ns": 19.5}, {"shape": [1, 5, 8], "encoding": "#quanta.uniform<bits = 8, zero = point>", "activation": "f32", "threads": 1, "ns": 12}]}' > %t.table.json
+// RUN: quant-opt %t.measured.mlir --quanta-allocate="bpw=9 ms=22.1e-6 cost-table=%t.table.json" 2>%t.log | FileCheck %s --check-prefix=TIMED
+// RUN: FileCheck %s --check-prefix=PREDICTED < %t.log
+// RUN: quant-opt %t.measured.mlir --quanta-allocate="ms=7e-6 bandwidth=10 peak=1000" 2>/dev/null | FileCheck %s --check-prefix=ROOF
+// RUN: not quant-opt %t.measured.mlir --quanta-allocate="ms=19e-6 cost-table=%t.table.json" 2>&1 | FileCheck %s --check-prefix=SLOW
+// RUN: not quant-opt %t.measured.mlir --quanta-allocate="ms=19e-6 cost-table=%t.table.json tokens=2" 2>&1 | FileCheck %s --check-prefix=ROW
+// RUN: not quant-opt %t.measured.mlir --quanta-allocate="ms=19e-6 cost-table=%t.none" 2>&1 | FileCheck %s --check-prefix=TABLE
+// RUN: not quant-opt %t.measured.mlir --quanta-allocate="ms=1" 2>&1 | FileCheck %s --check-prefix=LIMITS
+// TIMED: lower_bound = {{.*}}, ns = 22 : i64, ns_budget = 22 : i64, weights = 80
+// TIMED: quanta.linear {{.*}}{quanta.encoding = #u2row
+// TIMED: quanta.linear {{.*}}{quanta.encoding = #u8row
+// PREDICTED: remark: {{.*}}predicted 2.2e-05 of 2.21e-05 ms; 2 layers take
+// ROOF: ns = 7 : i64, ns_budget = 7 : i64
+// SLOW: a budget of {{.*}} and 1.9e-05 ms is too small: the smallest candidates take {{.*}}, the fastest 2e-05 ms
+// ROW: cost table '{{.*}}' has no row for 2 tokens and 5x8 weights of #quanta.uniform<bits = 2, zero = point>; add it with quant-bench --layers
+// TABLE: cost table '{{.*}}' cannot be read
+// LIMITS: a budget of latency needs a cost-table, or bandwidth and peak
+
 // The layers stay as they were.
 // MEASURED-LABEL: func.func @main
 // MEASURED-DAG: %[[W:.*]] = arith.constant {{.*}} : tensor<5x8xf32>
@@ -26,7 +45,7 @@
 // MEASURED: quanta.linear %{{.*}} {quanta.candidates
 // MEASURED-NOT: module {
 
-// CHOSEN: module {{.*}}quanta.allocation = {bits = {{[0-9]+}} : i64, budget = 720 : i64, frontier = [{bits = {{.*}}, loss = {{.*}}}, {{.*}}], layers = [{candidates = [{bits = 170 : i64, error = {{.*}}, loss = {{.*}}, solver = "quanta-quantize-weights{method=gptq bits=2 group=0}"}, {{.*}}], chosen = {{[12]}} : i64, name = ""}, {{.*}}], loss = {{.*}}, lower_bound = {{.*}}, weights = 80 : i64}
+// CHOSEN: module {{.*}}quanta.allocation = {bits = {{[0-9]+}} : i64, budget = 720 : i64, frontier = [{bits = {{.*}}, loss = {{.*}}}, {{.*}}], layers = [{candidates = [{bits = 170 : i64, encoding = #u2row, error = {{.*}}, loss = {{.*}}, solver = "quanta-quantize-weights{method=gptq bits=2 group=0}"}, {{.*}}], chosen = {{[12]}} : i64, name = ""}, {{.*}}], loss = {{.*}}, lower_bound = {{.*}}, weights = 80 : i64}
 // CHOSEN: quanta.linear {{.*}}{quanta.encoding = #{{.*}}, quanta.selected, quanta.solver = "quanta-quantize-weights{method=gptq bits={{[48]}} group=0}"
 // CHOSEN: quanta.linear {{.*}}{quanta.selected, quanta.statistics
 // REMARK: remark: {{.*}}gets {{.*}} bits a weight, loss
@@ -38,7 +57,7 @@
 // SOLVED-NOT: quanta.s{{olver|elected}}
 
 // SMALL: error: {{.*}}a budget of 320 bits (4 a weight) is too small: the smallest candidates take {{[0-9]+}} ({{[0-9.]+}}); offer smaller candidates or raise it
-// NONE: expected a budget, bpw from 0 to 64 or bytes above 0, but got 0{{.*}} and 0
+// NONE: expected a budget, bpw from 0 to 64, bytes above 0 or ms from 0 to 1e9, but got 0
 // SOLVER: expected solver 'greedy', 'dynamic' or 'integer' but got 'best'
 // LOSS: expected loss 'proxy', 'probe' or 'kl' but got 'mse'
 // PARSE: in the solvers of quanta-measure-candidates:

@@ -36,6 +36,9 @@ struct CommandLine : CleanSlate {
   cl::opt<std::string> format{"format", cl::desc("only rows whose FORMAT/ACTIVATION matches, as s4g128/int8-token"),
                               cl::value_desc("regex"), in};
   cl::opt<std::string> shape{"shape", cl::desc("rows of this shape instead of the suite's own"), cl::value_desc("MxNxK"), in};
+  cl::opt<std::string> layers{"layers", cl::desc("instead of suites, the layers of a model with all encodings they could have: a cost table"),
+                              cl::value_desc("REPORT.json"), in};
+  cl::opt<int64_t> tokens{"tokens", cl::desc("rows of the layers' input, with --layers (1)"), cl::init(1), in};
   cl::list<int> threads{"threads", cl::desc("numbers of threads (1,2)"), cl::CommaSeparated, in};
   cl::opt<std::string> cpu{"mcpu", cl::desc("CPU to compile for (native)"), cl::init("native"), in};
   cl::opt<int64_t> coldMiB{"cold-mib", cl::desc("MiB of weights that a cold row walks over (512)"), cl::init(512), in};
@@ -45,7 +48,12 @@ struct CommandLine : CleanSlate {
 };
 } // namespace
 
-static Expected<std::vector<BenchmarkRow>> selectRows(const CommandLine &line) {
+static Expected<std::vector<BenchmarkRow>> selectRows(const CommandLine &line, int64_t &modelBytes) {
+  if (!line.layers.empty()) {
+    if (!line.suites.empty() || !line.shape.empty() || line.tokens < 1 || line.tokens > (1 << 20))
+      return userError("--layers takes --tokens from 1 to 1048576 and neither --suite nor --shape");
+    return getLayerRows(line.layers, line.tokens, modelBytes);
+  }
   std::string problem;
   Regex pattern(line.format.empty() ? ".*" : line.format.getValue());
   if (!pattern.isValid(problem))
@@ -96,7 +104,8 @@ static void print(const BenchmarkResult &r) {
 }
 
 static Error run(const CommandLine &line) {
-  auto rows = selectRows(line);
+  int64_t modelBytes = 0;
+  auto rows = selectRows(line, modelBytes);
   if (!rows)
     return rows.takeError();
   BenchmarkOptions options;
@@ -107,7 +116,7 @@ static Error run(const CommandLine &line) {
   if (line.coldMiB < 1 || line.coldMiB > (1 << 16) || line.repeats < 1)
     return userError("--cold-mib must be from 1 to 65536 and --repeats at least 1");
   options.cpu = line.cpu;
-  options.coldBytes = line.coldMiB << 20;
+  options.coldBytes = modelBytes > 0 && !line.coldMiB.getNumOccurrences() ? modelBytes : line.coldMiB << 20;
   options.repeats = line.repeats;
 
   mlir::DialectRegistry registry;

@@ -11,6 +11,7 @@
 #include "mlir/IR/MLIRContext.h"
 #include "llvm/Support/Error.h"
 #include "llvm/Support/JSON.h"
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -27,10 +28,15 @@ struct BenchmarkRow {
   int64_t m, n, k;       ///< y[m, n] = x[m, k] · Wᵀ
   bool cold;             ///< walk over so many weights that none is cached
   Peak peak;
+  int64_t mostLayers = std::numeric_limits<int64_t>::max(); ///< that a cold row walks over; each is compiled
 };
 
 /// The rows of a suite (gemv-cold, gemv-hot, gemm, binary); an error names the suites there are.
 llvm::Expected<std::vector<BenchmarkRow>> getBenchmarkRows(llvm::StringRef suite);
+
+/// The linear layers of a quantc report, `tokens` rows at a time: each shape with the encoding that it has, or with all that an allocation
+/// could choose from. Their weights lie where those of the whole model would (BenchmarkOptions::coldBytes).
+llvm::Expected<std::vector<BenchmarkRow>> getLayerRows(llvm::StringRef path, int64_t tokens, int64_t &modelBytes);
 
 struct BenchmarkOptions {
   std::vector<int> threads = {1, 2};

@@ -16,7 +16,7 @@
 namespace mlir::quanta {
 
 struct RecipeOption {
-  enum Kind { Integer, Number, Share, Group, RowGroup, Flag, Pattern, Activation, Word, Widths, Recipes }; ///< Recipes: candidates
+  enum Kind { Integer, Number, Share, Group, RowGroup, Flag, Pattern, Path, Activation, Word, Widths, Recipes }; ///< Recipes: candidates
   llvm::StringRef name;
   Kind kind;
   llvm::StringRef initial;

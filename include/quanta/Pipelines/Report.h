@@ -26,7 +26,7 @@ struct Report {
   /// What quanta-allocate chose.
   struct Allocation {
     struct Candidate {
-      std::string solver; ///< pipeline
+      std::string solver, encoding; ///< pipeline, attribute
       uint64_t bits = 0;
       double error = 0, loss = 0; ///< relative, of the layer's output; of the model, as the allocation counts it
     };
@@ -37,6 +37,7 @@ struct Report {
     };
     uint64_t budget = 0, bits = 0, weights = 0; ///< of the layers among whose candidates it chose
     double loss = 0, lowerBound = 0;
+    std::optional<uint64_t> ns, nsBudget; ///< predicted latency, if that was a budget
     std::vector<std::pair<uint64_t, double>> frontier; ///< bits and loss, from small to good
     std::vector<Layer> layers;
   };

@@ -774,18 +774,23 @@ def Allocate : Pass<"quanta-allocate", "::mlir::ModuleOp"> {
     | loss | of a candidate | cost |
     | --- | --- | --- |
     | `proxy` | the relative error of its layer's output | none |
-    | `probe` | that, times the divergence that the smallest candidate causes over its error | one run of the model a layer |
+    | `probe` | that, times the divergence that the middle one of its candidates (by bits) causes over its error | one run of the model a layer |
     | `kl` | the divergence that it causes | one run a candidate |
 
     The divergence is Σ p·log(p/q) of the softmax of the model's first output, mean over rows and samples of `data`, with this one
     layer switched. Losses are taken to add up over layers. With `store` they are kept in a folder named by all that they depend
     on, and with `resume` taken from there: another budget costs no run.
 
+    `ms` is a budget of latency: the sum over these layers, linear ones, of what `cost-table` says for the layer's shape, the
+    encoding, `tokens`, `cores` and `act` (quant-bench --layers writes it), or for a target that is not at hand of the roofline, the larger of
+    stored bytes / `bandwidth` and operations / `peak`. With it the solver is `integer`, and the summary has `ns` and `ns_budget`.
+
     `dynamic` is exact (see lib/Allocate) up to 65536 states, `integer` by branch and bound, `greedy` follows the hull; the
     remark states loss, lower bound and gap.
 
     Cost beside the runs: milliseconds. Memory: with runs, the float model's first output on all samples.
-    Errors: no budget or one that the smallest candidates exceed; data that cannot be read or does not fit.
+    Errors: no budget or one that the smallest candidates exceed; data that cannot be read or does not fit; a table that cannot be read or
+    lacks a candidate.
 
     ```mlir
     // bpw=2.5
@@ -798,6 +803,13 @@ def Allocate : Pass<"quanta-allocate", "::mlir::ModuleOp"> {
   let options = [
     Option<"bpw", "bpw", "double", "0", "stored bits for each weight; 0: no such budget">,
     Option<"bytes", "bytes", "int64_t", "0", "stored bytes of all these weights; 0: no such budget">,
+    Option<"ms", "ms", "double", "0", "predicted milliseconds of all these layers; 0: no such budget">,
+    Option<"costTable", "cost-table", "std::string", "", "JSON of quant-bench; empty: the roofline">,
+    Option<"bandwidth", "bandwidth", "double", "0", "roofline: bytes that the target reads, in GB/s">,
+    Option<"peak", "peak", "double", "0", "roofline: operations, in GOP/s">,
+    Option<"tokens", "tokens", "int64_t", "1", "rows of the layers' input whose latency counts">,
+    Option<"cores", "cores", "int64_t", "1", "threads whose latency counts">,
+    Option<"act", "act", "std::string", "\"f32\"", "activations whose latency counts, as quant-bench names them">,
     Option<"solver", "solver", "std::string", "\"dynamic\"", "greedy, dynamic or integer">,
     Option<"loss", "loss", "std::string", "\"proxy\"", "proxy, probe or kl">,
     Option<"data", "data", "std::string", "", "an .npz file, a folder of them, or an .npy token stream">,
