@@ -120,8 +120,9 @@ llvm::Expected<std::vector<BenchmarkRow>> mlir::quanta::getLayerRows(StringRef p
       if (encoding == "f32")
         encoding.clear();
       if (known.emplace(encoding, tokenActivations, n, k).second)
-        rows.push_back({"layers", encoding.empty() ? "f32" : encoding, encoding, tokenActivations && !encoding.empty(), tokens, n, k,
-                        /*cold=*/true, tokenActivations && !encoding.empty() ? Peak::Integer : Peak::Float, /*mostLayers=*/64});
+        rows.push_back({"layers", encoding.empty() ? "f32" : encoding, encoding, tokenActivations && !encoding.empty() ? "int8-token" : "f32",
+                        tokens, n, k, /*cold=*/true, tokenActivations && !encoding.empty() ? Peak::Integer : Peak::Float,
+                        /*mostLayers=*/64});
     }
   }
   if (rows.empty())
