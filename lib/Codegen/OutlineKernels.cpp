@@ -8,6 +8,7 @@
 #include "Kernels/Cache.h"
 #include "Kernels/IntegerLinear.h"
 #include "Kernels/Quantize.h"
+#include "Kernels/Signs.h"
 #include "Kernels/VisionGrids.h"
 #include "Kernels/Signs.h"
 #include "quanta/Codegen/Codegen.h"
@@ -757,7 +758,9 @@ private:
     if (failed(x))
       return failure();
     SmallVector<Value> inputs{*x};
-    if (op.getBias())
+    if (product)
+      inputs = getSignInputs(op, /*rank=*/4, *product);
+    else if (op.getBias())
       inputs.push_back(op.getBias());
     auto spatial = [&](int64_t d) -> OpFoldResult {
       auto result = type(op.getResult());
@@ -767,7 +770,7 @@ private:
       Value extent = arith::AddIOp::create(b, tensor::DimOp::create(b, *x, 2 + d), b.index(fixed));
       return Value(arith::AddIOp::create(b, arith::FloorDivSIOp::create(b, extent, b.index(op.getStrides()[d])), b.index(1)));
     };
-    Value y = kernel("conv2d", inputs, weight->addresses,
+    Value y = kernel(product ? "sign_conv2d" : "conv2d", inputs, weight->addresses,
                      empty({size(*x, 0), b.getIndexAttr(weightType.getDimSize(0)), spatial(0), spatial(1)}, b.getF32Type()), config);
     return replace(op, y);
   }
