@@ -10,7 +10,6 @@
 #include "Kernels/Quantize.h"
 #include "Kernels/Signs.h"
 #include "Kernels/VisionGrids.h"
-#include "Kernels/Signs.h"
 #include "quanta/Codegen/Codegen.h"
 #include "quanta/Codegen/KernelBuilder.h"
 #include "quanta/Dialect/IR/Packing.h"
