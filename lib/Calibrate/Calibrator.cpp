@@ -446,8 +446,13 @@ llvm::Expected<LogicalResult> Calibrator::solveStage(size_t stage, ArrayRef<Mome
     markParts(record, getLayer(record.number));
   for (Operation *op : hidden)
     op->setAttr(kSelected, UnitAttr::get(module.getContext()));
-  for (const LayerRecord &record : records)
-    getLayer(record.number)->removeAttr(kStatistics);
+  for (const LayerRecord &record : records) {
+    // A solver that gave the layer another input has left a file of its own.
+    Attribute statistics = getLayer(record.number)->removeAttr(kStatistics);
+    if (auto file = dyn_cast_or_null<StringAttr>(statistics);
+        file && llvm::none_of(tasks, [&](const MomentTask &task) { return task.file == file.getValue(); }))
+      llvm::sys::fs::remove(file.getValue());
+  }
   if (llvm::Error error = saveStageResult(records, [&](int64_t number) { return getLayer(number); }, getResult(stage)))
     return std::move(error);
   for (const MomentTask &task : tasks)

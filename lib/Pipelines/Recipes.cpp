@@ -147,7 +147,20 @@ static std::string buildAsvd(const RecipeValues &values) {
 }
 
 static std::string buildWhitenedSvd(const RecipeValues &values) {
-  return calibrate(values, "quanta-low-rank{method=whitened ratio=" + values.lookup("ratio") + "}");
+  std::string factor = "quanta-low-rank{method=whitened ratio=" + values.lookup("ratio") + "}";
+  if (values.lookup("ranks") == "equal")
+    return calibrate(values, factor);
+  RecipeValues floatInputs = values;
+  floatInputs["sequential"] = "false";
+  return calibrate(floatInputs, "quanta-measure-spectrum") + ",quanta-choose-ranks{ratio=" + values.lookup("ratio") + "}," +
+         buildCalibration(values, factor);
+}
+
+static std::string buildLowRank(const RecipeValues &values) {
+  std::string bits = values.lookup("bits"), factorBits = values.lookup("factor-bits");
+  return calibrate(values, "quanta-add-low-rank{rank=" + values.lookup("rank") + " bits=" + bits + " factor-bits=" + factorBits +
+                               " iterations=" + values.lookup("iterations") + "},quanta-binarize{low-bits=" + bits +
+                               " high-bits=" + factorBits + "}");
 }
 
 /// Every layer is measured with the float model's inputs; the chosen solvers see those of the layers encoded before. What is
@@ -281,8 +294,17 @@ llvm::ArrayRef<Recipe> mlir::quanta::getRecipes() {
       {"asvd", Phase::Quantize, "the same, nearest where inputs are large",
        withCalibration({factorRatio, {"alpha", RecipeOption::Number, "0.5", "power of the inputs' mean magnitudes", 0, 4}}), buildAsvd,
        true},
-      {"whitened-svd", Phase::Quantize, "the same, with the least error of the layers' outputs", withCalibration({factorRatio}),
+      {"whitened-svd", Phase::Quantize, "the same, with the least error of the layers' outputs", 
+       withCalibration({factorRatio,
+                        {"ranks", RecipeOption::Word, "equal", "equal: each layer keeps that share; knapsack: the least sum of errors",
+                         0, 0, {"equal", "knapsack"}}}),
        buildWhitenedSvd, true},
+      {"low-rank", Phase::Quantize, "2^bits levels for each row, and a product of two thin matrices for what they leave",
+       withCalibration({{"rank", RecipeOption::Integer, "16", "rows of the second matrix", 1, 65536},
+                        {"bits", RecipeOption::Integer, "2", "bits of a code", 1, 8},
+                        {"factor-bits", RecipeOption::Integer, "8", "bits of a code of the matrices", 2, 8},
+                        {"iterations", RecipeOption::Integer, "1", "fits of both in turns", 1, 100}}),
+       buildLowRank, true},
       {"auto", Phase::Quantize, "a recipe for each layer, within a budget, by what layers do to the output",
        withCalibration({{"bpw", RecipeOption::Number, "0", "stored bits for each weight, at most; left out: 2.5, or no limit if `ms` is given", 0, 16},
                         {"ms", RecipeOption::Number, "0", "predicted milliseconds of these layers, at most; left out: no limit", 0, 1000000000},

@@ -28,9 +28,9 @@ struct Binarize : public mlir::quanta::impl::BinarizeBase<Binarize> {
   using BinarizeBase::BinarizeBase;
 
   void runOnOperation() override {
-    if (highBits < 1 || highBits > 8 || group < 0) {
-      getOperation().emitError() << "expected 1 to 8 high bits and a group of 0 or more but got " << unsigned(highBits)
-                                 << " and " << int64_t(group);
+    if (highBits < 1 || highBits > 8 || lowBits < 1 || lowBits > 8 || group < 0) {
+      getOperation().emitError() << "expected 1 to 8 high bits, as many low bits and a group of 0 or more but got " << unsigned(highBits)
+                                 << ", " << unsigned(lowBits) << " and " << int64_t(group);
       return signalPassFailure();
     }
     CalibratedLayers layers(&getContext(), damping);
@@ -47,10 +47,10 @@ struct Binarize : public mlir::quanta::impl::BinarizeBase<Binarize> {
     RowGrids grids = makeGrids(layer, *mask);
     EncodedWeight weight;
     if (mask->count())
-      weight.remark = llvm::formatv("{0} of {1} {2} with {3} bits, the others binary", mask->count(), mask->values.size(),
-                                    mask->columns ? "columns" : "weights", unsigned(highBits));
+      weight.remark = llvm::formatv("{0} of {1} {2} with {3} bits, the others {4}", mask->count(), mask->values.size(),
+                                    mask->columns ? "columns" : "weights", unsigned(highBits), describeLow());
     else
-      weight.remark = "binary";
+      weight.remark = describeLow();
     std::vector<::quanta::HessianFactor> factors = (*statistics)->factors;
     if (mask->columns)
       moveHighLast(**statistics, *mask, factors);
@@ -60,6 +60,8 @@ struct Binarize : public mlir::quanta::impl::BinarizeBase<Binarize> {
       *mask->blob = AsmResourceBlob(); // blobs live as long as the context
     return weight;
   }
+
+  std::string describeLow() const { return lowBits == 1 ? "binary" : llvm::formatv("with {0}", unsigned(lowBits)).str(); }
 
   FailureOr<Mask> readMask(const SolverLayer &layer) {
     Mask mask;
@@ -90,7 +92,7 @@ struct Binarize : public mlir::quanta::impl::BinarizeBase<Binarize> {
   RowGrids makeGrids(const SolverLayer &layer, const Mask &mask) {
     int64_t rows = layer.weights.rows(), columns = layer.weights.columns();
     UniformOptions low, high;
-    low.bits = 1;
+    low.bits = lowBits;
     high.bits = highBits;
     low.zero = high.zero = ::quanta::UniformZero::Offset;
     // Groups count the columns that are stored together: of whole columns, the low ones.

@@ -59,7 +59,8 @@ private:
     Operation *constant = linear.getWeight().getDefiningOp();
     if (!factors.contains(constant)) {
       int64_t rows = layer.weights.rows(), columns = layer.weights.columns();
-      int64_t chosen = rank ? int64_t(rank) : ::quanta::rankOfRatio(rows, columns, ratio, align);
+      auto given = linear->getAttrOfType<IntegerAttr>("quanta.rank");
+      int64_t chosen = given ? given.getInt() : rank ? int64_t(rank) : ::quanta::rankOfRatio(rows, columns, ratio, align);
       if (chosen == 0 || !::quanta::rankPays(rows, columns, chosen))
         return leave(layer, "factors of rank " + Twine(chosen) + " would be no smaller, or nothing");
       if (failed(factor(layer, chosen, factors[constant])))
@@ -162,6 +163,7 @@ private:
     op.getInputMutable().assign(inner);
     op.getWeightMutable().assign(result.left);
     op->removeAttr("quanta.selected");
+    op->removeAttr("quanta.rank");
     op->removeAttr("quanta.statistics"); // of another input
     op->setAttr("quanta.note", builder.getStringAttr("rank " + Twine(shape.back()) + " (" + StringRef(method) + ")"));
     for (NamedAttribute error : result.errors)

@@ -26,6 +26,9 @@
 // REDEFINE: %{recipe} = 'structured{salient=0.2}'
 // RUN: %{dump} --check-prefix=COLUMNS
 // COLUMNS: quanta-saliency-mask{form=columns salient=0.2},quanta-binarize{high-bits=4}
+// REDEFINE: %{recipe} = 'low-rank{rank=8 bits=3}'
+// RUN: %{dump} --check-prefix=BRANCH
+// BRANCH: quanta-add-low-rank{rank=8 bits=3 factor-bits=8 iterations=1},quanta-binarize{low-bits=3 high-bits=8}
 // RUN: quantc %s -o - --emit=quant-ir --recipe 'rtn{bits=2 group=row range}' --dump-pass-pipeline 2>&1 | FileCheck %s --check-prefix=RANGE
 // RANGE: quanta-quantize-weights{bits=2 {{.*}}group=0{{.*}} method=rtn-range zero=point}
 

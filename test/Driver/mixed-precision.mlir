@@ -53,6 +53,19 @@
 // RUN:   --resume 2>/dev/null && FileCheck %s --check-prefix=SVD < %t.2.mlir && diff %t.1.mlir %t.2.mlir
 // RUN: quantc %s -o - --emit=quant-ir --recipe 'svd{ratio=0.5 head},int8{head}' 2>/dev/null | FileCheck %s --check-prefix=FACTORS
 
+// A branch of low rank beside two bits, also for a run that resumes.
+// RUN: rm -rf %t.branch
+// RUN: quantc %s -o %t.7.mlir --emit=quant-ir --recipe 'low-rank{rank=2 bits=2 iterations=3 head}' --calib %S/../Transforms/Inputs/calibrate.npz --store %t.branch 2>/dev/null
+// RUN: FileCheck %s --check-prefix=BRANCH < %t.7.mlir
+// RUN: quantc %s -o %t.8.mlir --emit=quant-ir --recipe 'low-rank{rank=2 bits=2 iterations=3 head}' --calib %S/../Transforms/Inputs/calibrate.npz --store %t.branch \
+// RUN:   --resume 2>/dev/null && FileCheck %s --check-prefix=BRANCH < %t.8.mlir
+// RUN: not ls %t.branch/*/*.branch
+// It compiles and runs.
+// RUN: quantc %t.7.mlir -o %t.7.o --compile-from=lower
+
+// BRANCH: %[[Z:.*]] = quanta.linear %[[X:.*]], %{{.*}} : (tensor<?x6xf32>, tensor<2x6xf32, #{{.*}}>) -> tensor<?x2xf32>
+// BRANCH: %[[C:.*]] = tensor.concat dim(1) %[[X]], %[[Z]]
+// BRANCH: quanta.linear %[[C]], {{.*}}quanta.error_held_out{{.*}}quanta.note = "low-rank branch, rank 2"{{.*}}tensor<6x8xf32, #u8row_columns_u2row>
 // CHECK: quanta.linear {{.*}}quanta.error_calibration{{.*}}#u8row>
 // CHECK: quanta.linear {{.*}}quanta.error_calibration{{.*}}#u2row>
 // CHECK-NOT: quanta.{{selected|solver|encoding|candidates|statistics}}

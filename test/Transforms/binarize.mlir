@@ -11,7 +11,7 @@
 // RUN: not quant-opt %t.mlir --quanta-binarize="high-bits=9" 2>&1 | FileCheck %s --check-prefix=BITS
 // RUN: sed 's|quanta.selected|quanta.selected, quanta.mask = {}|' %t.mlir | not quant-opt --quanta-binarize 2>&1 | FileCheck %s --check-prefix=MASK
 
-// BITS: expected 1 to 8 high bits and a group of 0 or more but got 9 and 0
+// BITS: expected 1 to 8 high bits, as many low bits and a group of 0 or more but got 9, 1 and 0
 // MASK: expected a mask of zeros and ones for 8 columns or 5x8 weights
 // BINARY: #[[E:.*]] = #quanta.uniform<bits = 1, zero = offset>
 // BINARY: quanta.constant {codes = dense_resource<w.codes> : tensor<5x8xi8>, offsets = dense_resource<w.offsets> : tensor<5x1xf16>, scales = dense_resource<w.scales> : tensor<5x1xf16>}

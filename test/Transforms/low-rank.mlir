@@ -9,6 +9,19 @@
 // RUN: not quant-opt %t.mlir --quanta-low-rank="ratio=1.5" 2>&1 | FileCheck %s --check-prefix=RATIO
 // RUN: not quant-opt %t.mlir --quanta-low-rank="method=asvd statistic=median" 2>&1 | FileCheck %s --check-prefix=STATISTIC
 
+// Ranks for all layers: the one of rank 1 needs no more, so the other can have the rest.
+// RUN: quant-opt %t.mlir --quanta-measure-spectrum 2>/dev/null | FileCheck %s --check-prefix=SPECTRUM
+// RUN: quant-opt %t.mlir --pass-pipeline='builtin.module(quanta-measure-spectrum,quanta-choose-ranks{ratio=0.7 align=1},quanta-low-rank{method=whitened})' 2>%t.log | FileCheck %s --check-prefix=RANKS
+// RUN: FileCheck %s --check-prefix=CHOSEN < %t.log
+// RUN: not quant-opt %t.mlir --pass-pipeline='builtin.module(quanta-measure-spectrum,quanta-choose-ranks{ratio=0.1 align=4})' 2>&1 | FileCheck %s --check-prefix=LITTLE
+// RUN: not quant-opt %t.mlir --quanta-choose-ranks="ratio=0" 2>&1 | FileCheck %s --check-prefix=SHARE
+// SPECTRUM: quanta.linear {{.*}}quanta.selected, quanta.spectrum = array<f64: {{[0-9.]+}}, {{.*}}>
+// CHOSEN: remark: {{.*}}gets rank
+// CHOSEN: remark: {{.*}}layers keep {{.*}} of their weights; sum of relative errors
+// RANKS: quanta.note = "rank {{[1-3]}} (whitened)"
+// LITTLE: factors of rank 4 have more than {{.*}} of the weights; raise the ratio or lower align
+// SHARE: expected a ratio above 0, at most 1
+
 // METHOD: expected method 'svd', 'asvd' or 'whitened' but got 'qr'
 // RATIO: expected a ratio between 0 and 1, {{.*}} but got 1.5
 // STATISTIC: expected statistic 'mean' or 'max' but got 'median'

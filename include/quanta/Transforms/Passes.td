@@ -671,6 +671,8 @@ def Binarize : Pass<"quanta-binarize", "::mlir::ModuleOp"> {
     error of the layers before. Attributes, remark, fallbacks and cost are those of method `gptq` of
     quanta-quantize-weights; a mask of weights takes twice the time, because each row has products of its own.
 
+    With `low-bits` the weights without a mask, or those that it leaves, have more than two values.
+
     Errors: a mask that does not fit the weight; those of quanta-quantize-weights.
 
     ```mlir
@@ -682,6 +684,7 @@ def Binarize : Pass<"quanta-binarize", "::mlir::ModuleOp"> {
   }];
   let options = [
     Option<"highBits", "high-bits", "unsigned", "4", "bits of a salient weight, 1 to 8">,
+    Option<"lowBits", "low-bits", "unsigned", "1", "bits of the others">,
     Option<"damping", "damping", "double", "0", "added to the diagonal of H, relative to its mean; 0: 0.01, and more with few rows">,
     Option<"group", "group", "int64_t", "0", "columns that share the two binary values; 0 is the row">,
   ];
@@ -701,7 +704,7 @@ def LowRank : Pass<"quanta-low-rank", "::mlir::ModuleOp"> {
     | `asvd` | ‖(W − AB)·diag(s)‖², s_j = a_j^alpha + 10⁻⁶, a_j the mean (or `statistic=max`: largest) magnitude of an input channel | yes |
     | `whitened` | tr((W − AB)·H·(W − AB)ᵀ), the error of the layer's output; H damped as for the other solvers | yes |
 
-    The rank is `rank`, or that at which the factors have `ratio` of the weights, rounded up to a multiple of `align`. Left in
+    The rank is the layer's `quanta.rank` (quanta-choose-ranks), or `rank`, or that at which the factors have `ratio` of the weights, rounded up to a multiple of `align`. Left in
     float with a `quanta.note`: convolutions, and layers whose factors would be no smaller than the weight. Layers without
     `quanta.statistics` are passed over by the methods that need them. A weight that several layers share is factored once.
 
@@ -728,6 +731,85 @@ def LowRank : Pass<"quanta-low-rank", "::mlir::ModuleOp"> {
     Option<"statistic", "statistic", "std::string", "\"mean\"", "asvd: mean or max of the magnitudes">,
   ];
   let dependentDialects = ["::mlir::quanta::QuantaDialect", "::mlir::arith::ArithDialect"];
+}
+
+def MeasureSpectrum : Pass<"quanta-measure-spectrum", "::mlir::ModuleOp"> {
+  let summary = "note what each rank of a layer would cost";
+  let description = [{
+    Each selected `quanta.linear` with `quanta.statistics` gets `quanta.spectrum`, the singular values, falling, of its f32 weight
+    times the Cholesky factor of the inputs' second moments: the sum of the squares beyond a rank is the least error of the layer's
+    output that factors of that rank leave. Of layers that share a weight the first gets it. The layer stays as it is, and selected.
+
+    Run it in quanta-calibrate, not `sequential`. Cost: a singular value decomposition for each weight. Errors: weights that are not
+    f32 or not finite, statistics that cannot be read or do not fit.
+
+    ```mlir
+    %y = quanta.linear %x, %w {quanta.selected, quanta.statistics = "..."} : (tensor<?x384xf32>, tensor<384x384xf32>) -> tensor<?x384xf32>
+    ==>
+    %y = quanta.linear %x, %w {quanta.selected, quanta.spectrum = array<f64: 92.1, 40.3, ...>, quanta.statistics = "..."} : ...
+    ```
+  }];
+  let dependentDialects = ["::mlir::quanta::QuantaDialect"];
+}
+
+def ChooseRanks : Pass<"quanta-choose-ranks", "::mlir::ModuleOp"> {
+  let summary = "choose a rank for every layer within one number of weights";
+  let description = [{
+    Among all ranks that are multiples of `align`, and leaving a layer whole, chooses for the layers with `quanta.spectrum` those with
+    the least sum of relative errors of the layers' outputs whose factors and whole weights have at most `ratio` of the
+    weights: a knapsack, solved exactly up to 65536 states (lib/Allocate/Ranks). A layer gets `quanta.rank`, which quanta-low-rank
+    obeys; one that stays whole is not selected any more, with a `quanta.note`. The spectra are dropped, remarks state the ranks, the
+    sum and its lower bound.
+
+    Errors: a ratio or align out of range; a ratio that not even the least ranks reach. Cost: less than a second.
+
+    ```mlir
+    %y = quanta.linear %x, %w {quanta.selected, quanta.spectrum = array<f64: 92.1, 40.3, ...>} : (tensor<?x384xf32>, tensor<384x384xf32>) -> tensor<?x384xf32>
+    ==> // ratio=0.9
+    %y = quanta.linear %x, %w {quanta.rank = 150 : i64, quanta.selected} : (tensor<?x384xf32>, tensor<384x384xf32>) -> tensor<?x384xf32>
+    ```
+  }];
+  let options = [
+    Option<"ratio", "ratio", "double", "0.9", "share of the weights that is left, more than 0 and at most 1">,
+    Option<"align", "align", "int64_t", "8", "ranks are multiples of this">,
+  ];
+  let dependentDialects = ["::mlir::quanta::QuantaDialect"];
+}
+
+def AddLowRank : Pass<"quanta-add-low-rank", "::mlir::ModuleOp"> {
+  let summary = "put a thin product beside a weight that will be quantized";
+  let description = [{
+    Every selected `quanta.linear` x·Wᵀ + b with `quanta.statistics` and an f32 weight W [N, K] of its own becomes
+    [x, x·Bᵀ]·[W − A·B, A]ᵀ + b, with B [rank, K] quantized to `factor-bits` and a scale for each row. In floats that is the same
+    function. Then quanta-binarize with `low-bits` and `high-bits` quantizes W − A·B and A: the columns of A are in `quanta.mask`,
+    and the statistics are those of [x, x·Bᵀ], so A is solved for the second moments B·H·Bᵀ and makes up for errors of the
+    other part. One kernel reads both parts of the weight, each stored bit once.
+
+    A·B is the best approximation, for the error of the layer's output, of what quantization to `bits` with a row's scale leaves of
+    W (LoRC, 2303.08302; QERA, 2410.06040), and with more `iterations` W and A·B are fitted in turns (LQ-LoRA, 2311.12023; CALDERA,
+    2405.18886). With cross moments W is the corrected target there. Layers with a shared weight, convolutions and layers of no more
+    than `rank` rows or columns are left as they are, with a remark.
+
+    Preconditions: run it in a quanta-calibrate pipeline, in front of quanta-binarize. Cost: for each iteration that of method
+    `gptq` of quanta-quantize-weights, by one thread, and a singular value decomposition; a file of statistics for each layer. Errors:
+    options out of range, statistics that cannot be read or written or do not fit.
+
+    ```mlir
+    %y = quanta.linear %x, %w {quanta.selected, quanta.statistics = "m"} : (tensor<?x384xf32>, tensor<1024x384xf32>) -> tensor<?x1024xf32>
+    ==> // rank=16
+    %z = quanta.linear %x, %B : (tensor<?x384xf32>, tensor<16x384xf32, #quanta.uniform<bits = 8>>) -> tensor<?x16xf32>
+    %c = tensor.concat dim(1) %x, %z : (tensor<?x384xf32>, tensor<?x16xf32>) -> tensor<?x400xf32>
+    %y = quanta.linear %c, %v {quanta.mask = {...}, quanta.note = "low-rank branch, rank 16", quanta.selected, quanta.statistics = "m.branch"}
+      : (tensor<?x400xf32>, tensor<1024x400xf32>) -> tensor<?x1024xf32>
+    ```
+  }];
+  let options = [
+    Option<"rank", "rank", "int64_t", "16", "rows of B">,
+    Option<"bits", "bits", "unsigned", "2", "bits of the weight beside it, for the first fit of A and B">,
+    Option<"factorBits", "factor-bits", "unsigned", "8", "bits of B, and of A in that fit">,
+    Option<"iterations", "iterations", "int", "1", "fits of both parts in turns">,
+  ];
+  let dependentDialects = ["::mlir::quanta::QuantaDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
 }
 
 //===- Allocation ---------------------------------------------------------------------------------------------------------===//
