@@ -20,9 +20,12 @@ tools, folder = sys.argv[1:]
 model, data = os.path.join(folder, "model.onnx"), os.path.join(folder, "test.npz")
 test = np.load(data)
 BATCH = 32
-RECIPES = [("Quanta, float", None), ("Quanta, rtn 8 bits", "rtn{bits=8 group=row sym=true}"), ("Quanta, rtn 4 bits", "rtn{bits=4 group=row sym=true}"),
-           ("Quanta, rtn 2 bits, group 32", "rtn{bits=2 group=32}"), ("Quanta, gptq 3 bits", "gptq{bits=3 group=row}"),
-           ("Quanta, gptq 2 bits", "gptq{bits=2 group=row}"), ("Quanta, ternary", "ternary"), ("Quanta, binary", "binary")]
+BYTES = ", int8 activations"
+RECIPES = [("Quanta, float", None), ("Quanta, 8 bits" + BYTES, "int8{act=int8-token}"),
+           ("Quanta, rtn 4 bits", "rtn{bits=4 group=row sym=true}"), ("Quanta, rtn 4 bits" + BYTES, "rtn{bits=4 group=row sym=true act=int8-token}"),
+           ("Quanta, rtn 2 bits, group 32", "rtn{bits=2 group=32}"), ("Quanta, gptq 2 bits", "gptq{bits=2 group=row}"),
+           ("Quanta, gptq 2 bits" + BYTES, "gptq{bits=2 group=row act=int8-token}"), ("Quanta, ternary" + BYTES, "ternary{act=int8-token}"),
+           ("Quanta, binary" + BYTES, "binary{act=int8-token}")]
 
 
 def tool(name, *arguments):
@@ -49,12 +52,12 @@ def onnx_runtime(path):
 
 
 def row(name, bits, size, accuracy, latency):
-    print(f"{name:<28}{bits:>12}{size:>12}{accuracy:>10.2f} %{latency:>12.3f} ms", flush=True)
+    print(f"{name:<38}{bits:>12}{size:>12}{accuracy:>10.2f} %{latency:>12.3f} ms", flush=True)
 
 
 with tempfile.TemporaryDirectory() as scratch:
     print(f"{folder}: {len(test['label'])} test images; latency of a batch of {BATCH}, one thread\n")
-    print(f"{'':<28}{'bits/weight':>12}{'object':>12}{'top-1':>12}{'latency':>15}")
+    print(f"{'':<38}{'bits/weight':>12}{'object':>12}{'top-1':>12}{'latency':>15}")
     accuracy, latency = onnx_runtime(model)
     row("ONNX Runtime, float", "32", f"{os.path.getsize(model) / 1024:.0f} KiB *", accuracy, latency)
     try:
@@ -69,7 +72,7 @@ with tempfile.TemporaryDirectory() as scratch:
     np.savez(bench, image=test["image"][:BATCH])
     for name, recipe in RECIPES:
         stem = os.path.join(scratch, "model")
-        calibration = ["--calib", os.path.join(folder, "calib.npz"), "--calib-samples", "200"] if recipe and not recipe.startswith("rtn") else []
+        calibration = ["--calib", os.path.join(folder, "calib.npz"), "--calib-samples", "200"] if recipe and not recipe.startswith(("rtn", "int8")) else []
         tool("quantc", model, "-o", stem + ".mlirbc", "--compile-to", "quantize", *(["--recipe", recipe] if recipe else []), *calibration)
         tool("quantc", stem + ".mlirbc", "--compile-from", "lower", "-o", stem + ".o", "--report", stem + ".json")
         tool("quantc", stem + ".mlirbc", "--compile-from", "lower", "-o", stem + ".so")
