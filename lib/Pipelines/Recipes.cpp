@@ -219,7 +219,7 @@ static std::string buildReorder(const RecipeValues &values) {
 
 using Options = std::vector<RecipeOption>;
 
-/// From 1.06 to 5.07 bits. Groups of a row are left out: for their bits another layer can have codes of more bits, which is better.
+/// From 1.06 to 5.07 bits. Groups of a row are left out: with them there was nothing to gain (docs/Recipes.md).
 static constexpr llvm::StringLiteral kCandidates = "binary,ternary,gptq{bits=2},gptq{bits=3},gptq{bits=4},gptq{bits=5}";
 
 /// A recipe's own options, then those that say which layers.
