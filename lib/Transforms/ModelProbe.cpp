@@ -1,6 +1,5 @@
 //===- ModelProbe.cpp - Values of the running model, and what a change of them does to its output -------------------------===//
 #include "ModelProbe.h"
-#include "quanta/Calibrate/StageGraph.h"
 #include "quanta/Support/Error.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -15,65 +14,17 @@ using namespace mlir;
 using namespace mlir::quanta;
 using ::quanta::Array;
 using ::quanta::ArrayMap;
-using ::quanta::CalibrationData;
+using ::quanta::CalibrationBatch;
 using ::quanta::DType;
 using ::quanta::userError;
 
-llvm::Expected<std::unique_ptr<RunnableGraph>> ModelProbe::prepare(ModuleOp graph) {
-  std::unique_ptr<GraphRunner> runner = createGraphRunner(options.threads);
-  if (!runner)
-    return userError("this tool cannot run graphs, so it cannot look at activations");
-  return runner->prepare(graph);
-}
-
-llvm::Expected<CalibrationData> ModelProbe::open(int64_t samples, int64_t batch) {
-  auto main = module.lookupSymbol<func::FuncOp>("main");
-  if (!main)
-    return userError("the module has no function @main");
-  auto ports = getInputPorts(main);
-  if (!ports)
-    return ports.takeError();
-  ::quanta::CalibrationOptions sampling;
-  sampling.samples = samples;
-  sampling.window = options.window;
-  sampling.seed = options.seed;
-  sampling.batch = batch;
-  return CalibrationData::open(options.data, sampling, *ports);
-}
-
 llvm::Error ModelProbe::observe(ArrayRef<Value> values, function_ref<llvm::Error(size_t, const Array &)> visit) {
-  IRMapping mapping;
-  OwningOpRef<ModuleOp> graph(cast<ModuleOp>(module->clone(mapping)));
-  for (auto [i, original] : llvm::enumerate(values)) {
-    Value value = mapping.lookup(original);
-    OpBuilder builder(graph->getContext());
-    builder.setInsertionPointAfterValue(value);
-    auto observer = ObserveOp::create(builder, value.getLoc(), value.getType(), value, "value" + std::to_string(i));
-    value.replaceAllUsesExcept(observer, observer);
-  }
-  auto runnable = prepare(*graph);
-  if (!runnable)
-    return runnable.takeError();
-  auto data = open(options.samples, 4);
-  if (!data)
-    return data.takeError();
-  for (bool any = false;; any = true) {
-    auto batch = data->next();
-    if (!batch)
-      return batch.takeError();
-    if (!*batch)
-      return any ? llvm::Error::success() : userError("'" + options.data + "' holds no samples");
-    auto results = (*runnable)->run((*batch)->arrays);
-    if (!results)
-      return results.takeError();
-    for (size_t i = 0; i < values.size(); ++i) {
-      auto found = results->find("observe:value" + std::to_string(i));
-      if (found == results->end() || found->second.getType() != DType::F32)
-        return userError("the model does not hand out an observed value of f32");
-      if (llvm::Error error = visit(i, found->second))
+  return run(values, options.samples, [&](const CalibrationBatch &, const ArrayMap &, ArrayRef<Array> observed) -> llvm::Error {
+    for (auto [i, array] : llvm::enumerate(observed))
+      if (llvm::Error error = visit(i, array))
         return error;
-    }
-  }
+    return llvm::Error::success();
+  });
 }
 
 //===- Sensitivities ------------------------------------------------------------------------------------------------------===//

@@ -2,7 +2,7 @@
 #ifndef QUANTA_LIB_TRANSFORMS_MODELPROBE_H
 #define QUANTA_LIB_TRANSFORMS_MODELPROBE_H
 
-#include "VerifiedEdits.h"
+#include "ObservedModel.h"
 
 namespace mlir::quanta {
 
@@ -12,9 +12,9 @@ struct Sensitivity {
   std::vector<std::vector<double>> axes; ///< [dimension − 1][index]
 };
 
-class ModelProbe {
+class ModelProbe : public ObservedModel {
 public:
-  ModelProbe(ModuleOp module, const DataOptions &options) : module(module), options(options) {}
+  using ObservedModel::ObservedModel;
 
   /// Runs the model on all samples. `visit` gets the number of a value and what it was on a batch, which is valid during the
   /// call. Values are f32.
@@ -25,13 +25,6 @@ public:
   /// change of the output, divided by that of the value, is the group's mean of diag(JᵀJ), since the signs are independent
   /// (Hutchinson). Groups are the first index alone (it may be a class token) and up to `groups` slices of the others.
   llvm::Expected<std::vector<Sensitivity>> measure(ArrayRef<Value> values, int64_t samples, int64_t groups, double step = 0.02);
-
-private:
-  llvm::Expected<std::unique_ptr<RunnableGraph>> prepare(ModuleOp graph);
-  llvm::Expected<::quanta::CalibrationData> open(int64_t samples, int64_t batch);
-
-  ModuleOp module;
-  DataOptions options;
 };
 
 } // namespace mlir::quanta

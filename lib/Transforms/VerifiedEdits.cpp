@@ -1,8 +1,6 @@
 //===- VerifiedEdits.cpp - Rewrites that are checked by running the model -------------------------------------------------===//
 #include "VerifiedEdits.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/IR/IRMapping.h"
-#include "quanta/Calibrate/StageGraph.h"
 #include "quanta/Support/Compare.h"
 #include "quanta/Support/Error.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -12,36 +10,12 @@ using namespace mlir::quanta;
 using ::quanta::Array;
 using ::quanta::ArrayMap;
 using ::quanta::CalibrationBatch;
-using ::quanta::CalibrationData;
 using ::quanta::userError;
 
 /// Samples whose outputs are compared.
 static constexpr int64_t kVerifiedSamples = 8;
 
 //===- Running ------------------------------------------------------------------------------------------------------------===//
-
-llvm::Expected<std::unique_ptr<RunnableGraph>> ModelCheck::prepare(ModuleOp graph) {
-  if (!runner)
-    runner = createGraphRunner(options.threads);
-  if (!runner)
-    return userError("this tool cannot run graphs, so it cannot verify a transform");
-  return runner->prepare(graph);
-}
-
-llvm::Expected<CalibrationData> ModelCheck::open(int64_t samples) {
-  auto main = module.lookupSymbol<func::FuncOp>("main");
-  if (!main)
-    return userError("the module has no function @main");
-  auto ports = getInputPorts(main);
-  if (!ports)
-    return ports.takeError();
-  ::quanta::CalibrationOptions sampling;
-  sampling.samples = samples;
-  sampling.window = options.window;
-  sampling.seed = options.seed;
-  sampling.batch = 4;
-  return CalibrationData::open(options.data, sampling, *ports);
-}
 
 static void widen(ChannelRange &range, const Array &array) {
   ElementOffsets at(array.getShape(), range.map.axes);
@@ -52,45 +26,6 @@ static void widen(ChannelRange &range, const Array &array) {
       range.min[e] = std::min(range.min[e], x);
       range.max[e] = std::max(range.max[e], x);
     }
-}
-
-llvm::Error ModelCheck::run(ArrayRef<Value> values, int64_t samples,
-                            function_ref<llvm::Error(const CalibrationBatch &, const ArrayMap &, ArrayRef<Array>)> use) {
-  IRMapping mapping;
-  OwningOpRef<ModuleOp> graph(cast<ModuleOp>(module->clone(mapping)));
-  for (auto [i, original] : llvm::enumerate(values)) {
-    Value value = mapping.lookup(original);
-    OpBuilder builder(graph->getContext());
-    builder.setInsertionPointAfterValue(value);
-    auto observer = ObserveOp::create(builder, value.getLoc(), value.getType(), value, "value" + std::to_string(i));
-    value.replaceAllUsesExcept(observer, observer);
-  }
-  auto runnable = prepare(*graph);
-  if (!runnable)
-    return runnable.takeError();
-  auto data = open(samples);
-  if (!data)
-    return data.takeError();
-  for (bool any = false;; any = true) {
-    auto batch = data->next();
-    if (!batch)
-      return batch.takeError();
-    if (!*batch)
-      return any ? llvm::Error::success() : userError("'" + options.data + "' holds no samples");
-    auto outputs = (*runnable)->run((*batch)->arrays);
-    if (!outputs)
-      return outputs.takeError();
-    std::vector<Array> observed;
-    for (size_t i = 0; i < values.size(); ++i) {
-      auto found = outputs->find("observe:value" + std::to_string(i));
-      if (found == outputs->end() || found->second.getType() != ::quanta::DType::F32)
-        return userError("the model does not hand out an observed value of f32");
-      observed.push_back(found->second);
-      outputs->erase(found);
-    }
-    if (llvm::Error error = use(**batch, *outputs, observed))
-      return error;
-  }
 }
 
 llvm::Error ModelCheck::observe(MutableArrayRef<std::pair<Value, ChannelRange>> ranges) {

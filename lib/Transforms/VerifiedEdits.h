@@ -1,21 +1,11 @@
-//===- VerifiedEdits.h - Rewrites that are checked by running the model ----------------------------------------*- C++
-//-*-===//
+//===- VerifiedEdits.h - Rewrites that are checked by running the model -----------------------------------------*- C++ -*-===//
 #ifndef QUANTA_LIB_TRANSFORMS_VERIFIEDEDITS_H
 #define QUANTA_LIB_TRANSFORMS_VERIFIEDEDITS_H
 
 #include "ChannelEdit.h"
-#include "quanta/Calibrate/Data.h"
-#include "quanta/Calibrate/GraphRunner.h"
+#include "ObservedModel.h"
 
 namespace mlir::quanta {
-
-/// The option words of passes that run the model on data.
-struct DataOptions {
-  std::string data;
-  int64_t samples, window;
-  uint64_t seed;
-  unsigned threads;
-};
 
 /// What the elements of a value along its channels were on the data.
 struct ChannelRange {
@@ -26,18 +16,12 @@ struct ChannelRange {
 };
 
 /// Runs the model as it is and as it was.
-class ModelCheck {
+class ModelCheck : public ObservedModel {
 public:
-  /// Without data: nothing can be run, and edits are not verified.
-  ModelCheck(ModuleOp module, const DataOptions &options) : module(module), options(options) {}
+  /// Without data nothing can be run, and edits are not verified.
+  using ObservedModel::ObservedModel;
 
   bool canRun() const { return !options.data.empty(); }
-  /// Runs the model, as it is, on so many samples, and hands out each batch with the f32 arrays of the values. Arrays are valid
-  /// until `use` returns.
-  llvm::Error run(ArrayRef<Value> values, int64_t samples,
-                  function_ref<llvm::Error(const ::quanta::CalibrationBatch &batch, const ::quanta::ArrayMap &outputs,
-                                           ArrayRef<::quanta::Array> observed)>
-                      use);
   /// Runs the model on all samples: keeps the outputs of the first of them for difference() and fills in the ranges'
   /// min and max.
   llvm::Error observe(MutableArrayRef<std::pair<Value, ChannelRange>> values);
@@ -45,12 +29,6 @@ public:
   llvm::Expected<double> difference();
 
 private:
-  llvm::Expected<std::unique_ptr<RunnableGraph>> prepare(ModuleOp graph);
-  llvm::Expected<::quanta::CalibrationData> open(int64_t samples);
-
-  ModuleOp module;
-  DataOptions options;
-  std::unique_ptr<GraphRunner> runner; // knows the code of what it ran before
   std::vector<::quanta::ArrayMap> inputs, outputs; // of the first batches
 };
 

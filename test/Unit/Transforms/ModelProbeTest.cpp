@@ -1,5 +1,6 @@
 //===- ModelProbeTest.cpp - Sensitivities of a model whose derivatives are known ------------------------------------------===//
 #include "ModelProbe.h"
+#include "quanta/Dialect/IR/Quanta.h"
 #include "quanta/Pipelines/GraphRunner.h"
 #include "quanta/Pipelines/Registration.h"
 #include "mlir/Parser/Parser.h"
