@@ -1,5 +1,4 @@
-//===- ChannelEdit.h - Does what a plan says, and takes it back ------------------------------------------------*- C++
-//-*-===//
+//===- ChannelEdit.h - Does what a plan says, and takes it back -------------------------------------------------*- C++ -*-===//
 #ifndef QUANTA_LIB_TRANSFORMS_CHANNELEDIT_H
 #define QUANTA_LIB_TRANSFORMS_CHANNELEDIT_H
 

@@ -1,5 +1,4 @@
-//===- ChannelRules.h - How each op relates the channels of its operands and results -------------------------*- C++
-//-*-===//
+//===- ChannelRules.h - How each op relates the channels of its operands and results ----------------------------*- C++ -*-===//
 //
 // Rules are stated like the indexing of a contraction: a link has dimensions, and each member says by which of them its
 // axes are indexed. All members carry the same change along the link's dimensions.

@@ -1,5 +1,4 @@
-//===- Cluster.h - Channels of similar ranges side by side -----------------------------------------------------*- C++
-//-*-===//
+//===- Cluster.h - Channels of similar ranges side by side ------------------------------------------------------*- C++ -*-===//
 //
 // Z. Yuan et al., RPTQ: Reorder-based Post-training Quantization for Large Language Models, 2023.
 //

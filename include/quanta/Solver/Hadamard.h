@@ -1,5 +1,4 @@
-//===- Hadamard.h - Orthogonal matrices of ±1 ----------------------------------------------------------------*- C++
-//-*-===//
+//===- Hadamard.h - Orthogonal matrices of ±1 -------------------------------------------------------------------*- C++ -*-===//
 #ifndef QUANTA_SOLVER_HADAMARD_H
 #define QUANTA_SOLVER_HADAMARD_H
 

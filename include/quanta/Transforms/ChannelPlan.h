@@ -1,5 +1,4 @@
-//===- ChannelPlan.h - Who must change if the channels of a value change ------------------------------------*- C++
-//-*-===//
+//===- ChannelPlan.h - Who must change if the channels of a value change ----------------------------------------*- C++ -*-===//
 //
 // An equivalent transform changes the channels of a value - their order, their scale, their basis - and changes
 // constants elsewhere so that the model computes the same function. Whether that is possible, and what else must
