@@ -40,7 +40,7 @@ struct ReadActivation {
   SmallVector<int64_t> splits; ///< where its second and later segments begin
   std::vector<Histogram> histograms; ///< of each segment, for static scales
   Attribute encoding;
-  Value encoded;
+  Value encoded, rows; ///< as a convolution reads it, and as linear layers do
 };
 
 struct QuantizeActivations : public mlir::quanta::impl::QuantizeActivationsBase<QuantizeActivations> {
@@ -176,8 +176,9 @@ private:
 
   /// The input's encoded form; layers that read the same value share it.
   Value getEncoded(Operation *op, Value x, ReadActivation &activation) {
-    if (activation.encoded)
-      return activation.encoded;
+    Value &result = isa<LinearOp>(op) ? activation.rows : activation.encoded;
+    if (result)
+      return result;
     ImplicitLocOpBuilder b(x.getLoc(), &getContext());
     b.setInsertionPointAfterValue(x);
     auto type = cast<RankedTensorType>(x.getType());
@@ -189,7 +190,7 @@ private:
       activation.encoding = UniformAttr::get(&getContext(), form->bits, UniformAttr::kRow, zero, b.getF32Type(), 0);
     }
     auto encoded = RankedTensorType::get(type.getShape(), type.getElementType(), activation.encoding);
-    return activation.encoded = QuantizeOp::create(b, encoded, x);
+    return result = QuantizeOp::create(b, encoded, x);
   }
 
   void quantize(Operation *op, Value x, ReadActivation &activation) {
