@@ -13,11 +13,11 @@ stopped run continues.
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 
 import numpy as np
+
+from tables import recall, run_tool
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("tools")
@@ -54,10 +54,7 @@ def is_language(model):
 
 
 def tool(name, *words):
-    process = subprocess.run([os.path.join(arguments.tools, name), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if process.returncode:
-        sys.exit(f"{name} {' '.join(words)}\n{process.stderr}")
-    return process.stdout
+    return run_tool(arguments.tools, name, *words)
 
 
 def write_images(path, name, label):
@@ -96,15 +93,6 @@ def find(node, key):
     return next((found for found in (find(part, key) for part in parts) if found is not None), None)
 
 
-def known(key):
-    if os.path.exists(arguments.out):
-        for line in open(arguments.out):
-            row = json.loads(line)
-            if row["key"] == key:
-                return row
-    return None
-
-
 with tempfile.TemporaryDirectory() as scratch:
     write_images(os.path.join(scratch, "test.npz"), "fmnist_test_dev", True)
     write_images(os.path.join(scratch, "calib.npz"), "fmnist_calib", False)
@@ -114,11 +102,7 @@ with tempfile.TemporaryDirectory() as scratch:
             if recipe and model == "resnet-fmnist":
                 recipe = recipe.replace("group=128", "group=row")
             key = f"{model} | {name} | {arguments.limit} | {arguments.samples}"
-            row = known(key)
-            if not row:
-                row = {"key": key, **measure(model, recipe, scratch)}
-                with open(arguments.out, "a") as file:
-                    file.write(json.dumps(row) + "\n")
+            row = recall(arguments.out, key, lambda: measure(model, recipe, scratch))
             reference = REFERENCE.get(name, (None,) * 3)[COLUMNS[model]] if model in COLUMNS else None
             print(f"{model:<13} {name:<24} {'perplexity' if is_language(model) else 'top-1':<10} {row['value']:9.3f}  "
                   f"reference {'–' if reference is None else format(reference, '.2f'):>8}  bits {row['bits']:6.3f}  "

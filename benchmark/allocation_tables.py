@@ -14,9 +14,10 @@ import argparse
 import json
 import math
 import os
-import subprocess
 import sys
 import tempfile
+
+from tables import recall, run_tool
 
 UNIFORM = ["ternary", "ternary{group=128}"] + [f"gptq{{bits={bits} group={group}}}" for bits in (2, 3) for group in ("row", 128, 64, 32)]
 
@@ -36,10 +37,7 @@ data = os.path.join(arguments.models_folder, "dev", "data")
 
 
 def tool(name, *words):
-    process = subprocess.run([os.path.join(arguments.tools, name), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if process.returncode:
-        sys.exit(f"{name} {' '.join(words)}\n{process.stderr}")
-    return process.stdout
+    return run_tool(arguments.tools, name, *words)
 
 
 def measure(model, recipe):
@@ -66,14 +64,7 @@ def measure(model, recipe):
 
 def find(model, recipe):
     key = f"{model} | {recipe} | {arguments.samples} | {arguments.limit}"
-    if os.path.exists(arguments.out):
-        for line in open(arguments.out):
-            row = json.loads(line)
-            if row["key"] == key:
-                return row
-    row = {"key": key, **measure(model, recipe)}
-    with open(arguments.out, "a") as file:
-        file.write(json.dumps(row) + "\n")
+    row = recall(arguments.out, key, lambda: measure(model, recipe))
     print(f"{key}: bits {row['bits']:.3f}, perplexity {row['perplexity']:.3f}, {row['seconds']:.0f} s", flush=True)
     return row
 

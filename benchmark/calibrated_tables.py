@@ -13,9 +13,10 @@ import argparse
 import json
 import math
 import os
-import subprocess
 import sys
 import tempfile
+
+from tables import recall, run_tool
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("tools")
@@ -52,12 +53,7 @@ def model_path(model):
 
 
 def tool(name, *words):
-    process = subprocess.Popen([os.path.join(arguments.tools, name), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               text=True)
-    out, errors = process.communicate()
-    if process.returncode:
-        sys.exit(f"{name} {' '.join(words)}\n{errors}")
-    return out
+    return run_tool(arguments.tools, name, *words)
 
 
 def compile_model(model, recipe, scratch):
@@ -87,15 +83,6 @@ def measure(model, name, scratch):
             "solve": sum(layer["time_s"] or 0 for layer in report["layers"]), "peak": report["peak_bytes"] >> 20,
             "held_out": mean(layer["error_held_out"] for layer in report["layers"]),
             "calibration": mean(layer["error_calibration"] for layer in report["layers"])}
-
-
-def known(key):
-    if os.path.exists(arguments.out):
-        for line in open(arguments.out):
-            row = json.loads(line)
-            if row["key"] == key:
-                return row
-    return None
 
 
 def layer_errors(model, bits, scratch):
@@ -130,11 +117,7 @@ with tempfile.TemporaryDirectory() as scratch:
     for name in arguments.recipes or RECIPES:
         for model in models:
             key = f"{model} | {name} | {'valid' if arguments.valid else 'test_dev'} | {arguments.samples}"
-            row = known(key)
-            if not row:
-                row = {"key": key, **measure(model, name, scratch)}
-                with open(arguments.out, "a") as file:
-                    file.write(json.dumps(row) + "\n")
+            row = recall(arguments.out, key, lambda: measure(model, name, scratch))
             reference = RECIPES[name][1][columns[model]] if name in RECIPES else None
             held_out = f"{row['held_out']:.4f}" if row["held_out"] is not None else "     –"
             print(f"{model:<10} {name:<18} bits {row['bits']:6.3f}  perplexity {row['perplexity']:9.3f}  "

@@ -4,13 +4,10 @@
 usage: float_inference.py TOOLS MODELS [--repeats 7] [--threads 1,2] [--only NAME]
 """
 import argparse
-import ctypes
 import json
 import os
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 
 import numpy as np

@@ -12,9 +12,10 @@ import argparse
 import json
 import math
 import os
-import subprocess
 import sys
 import tempfile
+
+from tables import run_tool
 
 parser = argparse.ArgumentParser()
 parser.add_argument("tools")
@@ -31,7 +32,7 @@ data = os.path.join(dev, "data")
 
 
 def tool(name, *words):
-    return subprocess.run([os.path.join(arguments.tools, name), *words], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return run_tool(arguments.tools, name, *words)
 
 
 def measure(model, recipe, scratch):

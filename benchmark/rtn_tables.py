@@ -7,11 +7,12 @@ Exit code 1 if a perplexity is more than 1 % or a top-1 more than 0.2 points fro
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 
 import numpy as np
+
+from tables import run_tool
 
 parser = argparse.ArgumentParser()
 parser.add_argument("tools")
@@ -31,7 +32,7 @@ REFERENCE = {  # bits -> figure; None is float
 
 
 def tool(name, *words):
-    return subprocess.run([os.path.join(arguments.tools, name), *words], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return run_tool(arguments.tools, name, *words)
 
 
 bad = 0

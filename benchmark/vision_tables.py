@@ -8,12 +8,12 @@ Calibrates on the first `--samples` calibration images, evaluates on the first `
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 
 import numpy as np
+
+from tables import run_tool
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("tools")
@@ -33,10 +33,7 @@ def images(name, count):
 
 
 def tool(name, *words):
-    process = subprocess.run([os.path.join(arguments.tools, name), *words], capture_output=True, text=True)
-    if process.returncode:
-        sys.exit(f"{name} {' '.join(words)}\n{process.stderr}")
-    return process.stdout
+    return run_tool(arguments.tools, name, *words)
 
 
 def top1(model, folder, recipe):

@@ -1,0 +1,26 @@
+"""What the scripts that print tables share."""
+import json
+import os
+import subprocess
+import sys
+
+
+def run_tool(folder, name, *words):
+    """What a tool prints; what it says if it fails ends the script."""
+    process = subprocess.run([os.path.join(folder, name), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if process.returncode:
+        sys.exit(f"{name} {' '.join(words)}\n{process.stderr}")
+    return process.stdout
+
+
+def recall(path, key, measure):
+    """The row with this key in a file of one JSON object a line, or a new one from measure(), which is added there."""
+    if os.path.exists(path):
+        with open(path) as file:
+            for row in map(json.loads, file):
+                if row["key"] == key:
+                    return row
+    row = {"key": key, **measure()}
+    with open(path, "a") as file:
+        file.write(json.dumps(row) + "\n")
+    return row
