@@ -11,7 +11,7 @@
 //===------------------------------------------------------------------------------------------------------------------------===//
 #include "IntegerLinear.h"
 #include "Gemm.h"
-#include "IntegerTiles.h"
+#include "IntegerOperands.h"
 #include "quanta/Codegen/IntegerDot.h"
 
 using namespace mlir;
@@ -24,28 +24,9 @@ constexpr int64_t kMostGroupColumns = 16384;
 /// Rows that share a decoded panel.
 constexpr int64_t kRowsOfPanel = 128;
 
-class IntegerLinear {
+class IntegerLinear : IntegerOperands {
 public:
-  IntegerLinear(KernelBuilder &b, const KernelArgs &args)
-      : b(b), weight(cast<UniformAttr>(Attribute(cast<PackedAttr>(args.config.get("encoding")).getBase())), args.getInts("shape"),
-                     args.weights),
-        codes(args.inputs[0]), y(args.outputs[0]), rows(b.dim(codes, 0)) {
-    ValueRange inputs = args.inputs.drop_front();
-    if (auto affine = dyn_cast<AffineAttr>(args.config.get("activation"))) {
-      parts = getIntegerParts(affine, weight.uniform(), args.getInts("shape"));
-      if (affine.getSegmentCount() == 1)
-        constantScale = affine.getScales()[0];
-      else
-        partTable = inputs[0], factors = inputs[1];
-      inputs = inputs.drop_front(partTable ? 2 : 0);
-    } else {
-      scales = inputs[0];
-      if (cast<UniformAttr>(args.config.get("activation")).getZero() == ZeroKind::Offset)
-        offsets = inputs[1], weightSums = inputs[2];
-      inputs = inputs.drop_front(offsets ? 3 : 1);
-    }
-    bias = inputs.empty() ? Value() : inputs[0];
-  }
+  using IntegerOperands::IntegerOperands;
 
   void emit() {
     emitColumnSums();
@@ -59,107 +40,11 @@ public:
   }
 
 private:
-  /// Columns that share the scales of weights and activations: a group of the weight, or what lies of one in a segment.
-  struct Part {
-    Value firstBlock, blocks, firstColumn, columns, group;
-    Value factor; ///< of the activations, where segments differ
-  };
-  int64_t partCount() const { return partTable ? static_cast<int64_t>(parts.size()) : weight.groups(); }
-  Part part(Value index) {
-    if (!partTable)
-      return {b.mul(index, weight.groupBlocks()), weight.groupBlocks(b, index), b.mul(index, weight.groupColumns()),
-              weight.groupColumns(b, index), index, Value()};
-    auto field = [&](int64_t f) {
-      return Value(arith::IndexCastOp::create(b, b.getIndexType(), b.load(partTable, {index, b.index(f)})));
-    };
-    Value columns = field(2);
-    return {field(0), b.ceilDiv(columns, weight.blockColumns()), field(1), columns, field(3), b.load(factors, {index})};
-  }
-  /// Whether all parts are whole multiples of so many columns.
-  bool partsAreMultiplesOf(int64_t width) const {
-    if (!partTable)
-      return weight.groupColumns() % width == 0 && weight.columns() % width == 0;
-    return llvm::all_of(parts, [&](const IntegerPart &one) { return one.columns % width == 0; });
-  }
-
-  Value toFloat(Value integers) { return arith::SIToFPOp::create(b, b.f32Tile(), integers); }
-
   /// The activations of columns `column` to `column + 3` of a row in every lane.
   Value loadWord(Value row, Value column) {
     auto four = VectorType::get({4}, b.getI8Type()), word = VectorType::get({1}, b.getI32Type());
     Value loaded = vector::LoadOp::create(b, four, codes, ValueRange{row, column});
     return vector::BroadcastOp::create(b, b.i32Tile(), Value(vector::BitCastOp::create(b, word, loaded)));
-  }
-
-  /// Σ x of each row and part, which zero points are multiplied by.
-  void emitColumnSums() {
-    constexpr int64_t kWidth = 4 * kLanes;
-    auto type = MemRefType::get({cast<MemRefType>(codes.getType()).getDimSize(0), partCount()}, b.getI32Type());
-    SmallVector<Value> sizes;
-    if (type.isDynamicDim(0))
-      sizes.push_back(rows);
-    columnSums = memref::AllocOp::create(b, type, sizes, b.getI64IntegerAttr(64));
-    auto i8s = VectorType::get({kWidth}, b.getI8Type());
-    Value ones = b.tileOf(0x01010101), none = arith::ConstantOp::create(b, DenseElementsAttr::get(i8s, int8_t(0)));
-    int64_t perTask = std::max<int64_t>(1, 65536 / weight.columns());
-    b.parallel(b.ceilDiv(rows, perTask), [&](Value task) {
-      Value first = b.mul(task, perTask);
-      b.loop(first, b.min(rows, b.add(first, perTask)), 1, [&](Value row) {
-        b.loop(b.index(0), b.index(partCount()), 1, [&](Value index) {
-          Part one = part(index);
-          Value begin = one.firstColumn, columns = one.columns;
-          auto add = [&](Value column, Value sum, bool whole) {
-            Value loaded = vector::LoadOp::create(b, i8s, codes, ValueRange{row, b.add(begin, column)});
-            if (!whole) {
-              Value mask = vector::CreateMaskOp::create(b, VectorType::get({kWidth}, b.getI1Type()), ValueRange{b.sub(columns, column)});
-              loaded = arith::SelectOp::create(b, mask, loaded, none);
-            }
-            return emitIntegerDot(b, sum, ones, vector::BitCastOp::create(b, b.i32Tile(), loaded), 1);
-          };
-          Value whole = b.mul(b.div(columns, kWidth), kWidth);
-          Value sum = b.loop(b.index(0), whole, kWidth, ValueRange{b.tileOf(0)}, [&](Value column, ValueRange carried) {
-            return SmallVector<Value>{add(column, carried[0], true)};
-          })[0];
-          if (!partsAreMultiplesOf(kWidth))
-            sum = b.select(b.less(whole, columns), TypeRange{sum.getType()}, [&] { return SmallVector<Value>{add(whole, sum, false)}; },
-                           [&] { return SmallVector<Value>{sum}; })[0];
-          memref::StoreOp::create(b, b.reduceAdd(sum), columnSums, ValueRange{row, index});
-        });
-      });
-    });
-  }
-
-  /// scale · (Σ q·x − zero · Σ x) + offset · Σ x, added to the sum over parts.
-  Value addGroup(const IntegerTiles::Affine &affine, Value products, Value columnSum, Value sum) {
-    if (affine.zero)
-      products = b.sub(products, b.mul(affine.zero, columnSum));
-    sum = b.fma(toFloat(products), affine.scale, sum);
-    return affine.offset ? b.fma(toFloat(columnSum), affine.offset, sum) : sum;
-  }
-
-  /// The weight's, times the activations'.
-  IntegerTiles::Affine affine(Value tile, const Part &one) {
-    IntegerTiles::Affine result = weight.affine(b, tile, one.group);
-    if (one.factor) {
-      Value factor = b.splat(one.factor);
-      result.scale = b.mulf(result.scale, factor);
-      result.offset = result.offset ? b.mulf(result.offset, factor) : Value();
-    }
-    return result;
-  }
-
-  void store(Value sum, Value row, Value tile) {
-    Value column = b.mul(tile, kLanes);
-    Value scale = b.splat(scales ? b.load(scales, {row}) : b.f32(constantScale));
-    bool whole = weight.rows() % kLanes == 0;
-    Value mask = whole ? Value() : b.mask(b.sub(b.index(weight.rows()), column));
-    auto loadVector = [&](Value vector) {
-      return whole ? b.loadTile(vector, {column}) : b.loadMasked(vector, {column}, mask, b.tileOf(0.0f));
-    };
-    Value result = bias ? b.fma(sum, scale, loadVector(bias)) : b.mulf(sum, scale);
-    if (offsets)
-      result = b.fma(b.splat(b.load(offsets, {row})), loadVector(weightSums), result);
-    whole ? b.storeTile(result, y, {row, column}) : b.storeMasked(result, y, {row, column}, mask);
   }
 
   //===- One row ----------------------------------------------------------------------------------------------------------===//
@@ -355,12 +240,6 @@ private:
         store(totals[r * width + t], rowIndex[r], tiles[t]);
   }
 
-  KernelBuilder &b;
-  IntegerTiles weight;
-  std::vector<IntegerPart> parts;
-  Value codes, partTable, factors, bias, y, rows, columnSums; ///< factors: of parts
-  Value scales, offsets, weightSums;                          ///< scales, offsets: of rows
-  float constantScale = 1; ///< of all activations, without scales and factors
 };
 
 } // namespace

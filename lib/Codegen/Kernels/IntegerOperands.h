@@ -1,0 +1,46 @@
+//===- IntegerOperands.h - What every way to multiply integers works on ---------------------------------------*- C++ -*-===//
+#ifndef QUANTA_LIB_CODEGEN_KERNELS_INTEGEROPERANDS_H
+#define QUANTA_LIB_CODEGEN_KERNELS_INTEGEROPERANDS_H
+
+#include "IntegerLinear.h"
+#include "IntegerTiles.h"
+
+namespace mlir::quanta {
+
+/// The operands of an integer linear layer, and what happens to sums of products: they differ between kernels only in how
+/// the sums come about.
+class IntegerOperands {
+public:
+  IntegerOperands(KernelBuilder &b, const KernelArgs &args);
+
+  /// Columns that share the scales of weights and activations: a group of the weight, or what lies of one in a segment.
+  struct Part {
+    Value firstBlock, blocks, firstColumn, columns, group;
+    Value factor; ///< of the activations, where segments differ
+  };
+  int64_t partCount() const { return partTable ? static_cast<int64_t>(parts.size()) : weight.groups(); }
+  Part part(Value index);
+  /// Whether all parts are whole multiples of so many columns.
+  bool partsAreMultiplesOf(int64_t width) const;
+  /// Of the widest part.
+  int64_t mostPartColumns() const;
+
+  /// Σ x of each row and part, which zero points are multiplied by: columnSums [rows, parts].
+  void emitColumnSums();
+  /// The weight's, times the activations'.
+  IntegerTiles::Affine affine(Value tile, const Part &one);
+  /// scale · (Σ q·x − zero · Σ x) + offset · Σ x, added to the sum over parts.
+  Value addGroup(const IntegerTiles::Affine &affine, Value products, Value columnSum, Value sum);
+  /// Scales the sum over all parts, adds the bias and stores it to 16 columns of y.
+  void store(Value sum, Value row, Value tile);
+
+  KernelBuilder &b;
+  IntegerTiles weight;
+  std::vector<IntegerPart> parts;
+  Value codes, partTable, factors, bias, y, rows, columnSums; ///< factors: of parts
+  Value scales, offsets, weightSums;                          ///< scales, offsets: of rows
+  float constantScale = 1; ///< of all activations, without scales and factors
+};
+
+} // namespace mlir::quanta
+#endif
