@@ -6,6 +6,7 @@
 //===--------------------------------------------------------------------------------------------------------------------===//
 #include "FoldZeros.h"
 #include "Kernels/Cache.h"
+#include "Kernels/IntegerConv2D.h"
 #include "Kernels/IntegerLinear.h"
 #include "Kernels/Quantize.h"
 #include "Kernels/Signs.h"
@@ -13,6 +14,7 @@
 #include "quanta/Codegen/Codegen.h"
 #include "quanta/Codegen/KernelBuilder.h"
 #include "quanta/Dialect/IR/Packing.h"
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/AsmState.h"
@@ -453,7 +455,7 @@ private:
   }
 
   /// What zero points of activations add to each row of a product with this layer's weight.
-  FailureOr<SmallVector<float>> sumZeros(LinearOp op, AffineAttr affine) {
+  template <typename Op> FailureOr<SmallVector<float>> sumZeros(Op op, AffineAttr affine) {
     auto weightType = type(op.getWeight());
     if (auto components = dyn_cast<DictionaryAttr>(WeightStore::getConstant(op.getWeight()))) {
       auto values = foldZeros(affine, cast<UniformAttr>(Attribute(getEncoding(weightType))), components, weightType.getShape());
@@ -464,7 +466,7 @@ private:
   }
 
   /// Zero points of activations as a part of the bias.
-  LogicalResult addZeros(LinearOp op, AffineAttr affine) {
+  template <typename Op> LogicalResult addZeros(Op op, AffineAttr affine) {
     if (llvm::all_of(affine.getZeros().asArrayRef(), [](int64_t zero) { return zero == 0; }))
       return success();
     auto values = sumZeros(op, affine);
@@ -498,7 +500,7 @@ private:
                                  "group = 0, scale = f32 and a symmetric zero and 2 to 8 bits or an offset and 1 to 7, but got " << encoding;
     if (dynamic && type(op.getInput()).isDynamicDim(1))
       return op.emitOpError() << "expected a static number of columns but got " << op.getInput().getType();
-    activations[op.getResult()] = {op, Value(), Value(), Value(), Value()};
+    activations[op.getResult()] = {op, Value(), Value(), Value(), Value(), Value(), ImagePads()};
     return success();
   }
 
@@ -507,6 +509,8 @@ private:
     QuantizeOp op;
     Value codes, scales, offsets; ///< scales and offsets: of #quanta.uniform
     Value values;
+    Value image; ///< codes within these pads, for convolutions
+    ImagePads pads;
   };
 
   /// What a column of an affine encoding has, for each column where segments differ.
@@ -546,6 +550,34 @@ private:
     stored.codes = kernel.getResult(0);
     stored.scales = affine ? Value() : kernel.getResult(1);
     stored.offsets = offset ? kernel.getResult(2) : Value();
+  }
+
+  /// Codes with borders that are wide enough for all convolutions that read them; rank 4.
+  void encodeImage(StoredActivation &stored) {
+    if (stored.image)
+      return;
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPoint(stored.op);
+    Value x = stored.op.getInput();
+    for (Operation *user : stored.op->getUsers())
+      if (auto conv = dyn_cast<Conv2DOp>(user))
+        stored.pads.include(conv.getPads(), conv.getStrides());
+    stored.pads.finish(type(x).getDimSize(3));
+    const ImagePads &pads = stored.pads;
+    SmallVector<OpFoldResult> shape = sizes(x);
+    AffineExpr extent = b.getAffineSymbolExpr(0);
+    shape[2] = affine::makeComposedFoldedAffineApply(b, b.getLoc(), extent + pads.top + pads.bottom, {shape[2]});
+    shape[3] = affine::makeComposedFoldedAffineApply(b, b.getLoc(), extent + pads.left + pads.right, {shape[3]});
+    NamedAttrList config;
+    config.set("activation", getEncoding(stored.op.getResult().getType()));
+    setCorner(config, pads);
+    stored.image = kernel("quantize_image", {x}, {}, empty(shape, b.getI8Type()), config);
+  }
+
+  /// Where an image begins within its borders.
+  void setCorner(NamedAttrList &config, const ImagePads &pads) {
+    config.set("top", b.getI64IntegerAttr(pads.top));
+    config.set("left", b.getI64IntegerAttr(pads.left));
   }
 
   /// An operand as floats.
@@ -753,10 +785,23 @@ private:
     config.set("pads", op.getPadsAttr());
     config.set("groups", op.getGroupsAttr());
     config.set("dilations", op.getDilationsAttr());
-    FailureOr<Value> x = getFloats(op, op.getInput());
+    Attribute activation = getEncoding(op.getInput().getType());
+    bool integers = !product && hasIntegerConv2D(activation, getEncoding(weightType), weightType.getShape(), op.getGroups());
+    auto stored = activations.find(op.getInput());
+    FailureOr<Value> x = integers && stored != activations.end() ? stored->second.op.getInput() : getFloats(op, op.getInput());
     if (failed(x))
       return failure();
     SmallVector<Value> inputs{*x};
+    if (integers) {
+      if (failed(addZeros(op, cast<AffineAttr>(activation))))
+        return failure();
+      encodeImage(stored->second);
+      inputs = {stored->second.image};
+      config.set("activation", activation);
+      setCorner(config, stored->second.pads);
+      if (stored->second.pads.left + stored->second.pads.right == 0)
+        config.set("whole_rows", b.getUnitAttr());
+    }
     if (product)
       inputs = getSignInputs(op, /*rank=*/4, *product);
     else if (op.getBias())
@@ -769,7 +814,7 @@ private:
       Value extent = arith::AddIOp::create(b, tensor::DimOp::create(b, *x, 2 + d), b.index(fixed));
       return Value(arith::AddIOp::create(b, arith::FloorDivSIOp::create(b, extent, b.index(op.getStrides()[d])), b.index(1)));
     };
-    Value y = kernel(product ? "sign_conv2d" : "conv2d", inputs, weight->addresses,
+    Value y = kernel(product ? "sign_conv2d" : integers ? "integer_conv2d" : "conv2d", inputs, weight->addresses,
                      empty({size(*x, 0), b.getIndexAttr(weightType.getDimSize(0)), spatial(0), spatial(1)}, b.getF32Type()), config);
     return replace(op, y);
   }

@@ -25,7 +25,7 @@ def OutlineKernels : Pass<"quanta-outline-kernels", "::mlir::ModuleOp"> {
            {encoding = #quanta.packed<>, shape = array<i64: 64, 384>} -> tensor<?x64xf32>
     ```
   }];
-  let dependentDialects = ["::mlir::tensor::TensorDialect", "::mlir::linalg::LinalgDialect", "::mlir::arith::ArithDialect",
+  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::tensor::TensorDialect", "::mlir::linalg::LinalgDialect", "::mlir::arith::ArithDialect",
                            "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect"];
 }
 

@@ -21,6 +21,11 @@ Value mlir::quanta::emitAffineCode(KernelBuilder &b, Value x, Value inverse, Val
   return b.subf(b.addf(code, constant(kRound)), constant(kRound));
 }
 
+Value mlir::quanta::emitByte(KernelBuilder &b, Value rounded) {
+  Value bits = vector::BitCastOp::create(b, b.i32Tile(), b.addf(rounded, b.tileOf(kRound)));
+  return arith::TruncIOp::create(b, VectorType::get({kLanes}, b.getI8Type()), bits);
+}
+
 namespace {
 
 /// Rows of floats to rows of bytes, which are filled up with zeros.
@@ -59,10 +64,7 @@ private:
   }
   VectorType bytes() { return VectorType::get({kLanes}, b.getI8Type()); }
   /// `rounded`: integers of small magnitude.
-  void store(Value rounded, Value row, Value column) {
-    Value bits = vector::BitCastOp::create(b, b.i32Tile(), b.addf(rounded, b.tileOf(kRound)));
-    b.storeTile(arith::TruncIOp::create(b, bytes(), bits), codes, {row, column});
-  }
+  void store(Value rounded, Value row, Value column) { b.storeTile(emitByte(b, rounded), codes, {row, column}); }
   /// Zeros from the last column on.
   void fill(Value row) {
     int64_t stored = cast<MemRefType>(codes.getType()).getDimSize(1);

@@ -9,5 +9,8 @@ namespace mlir::quanta {
 /// The code of #quanta.affine with this many bits, as a float: x · inverse + zero, clamped, half to even. All f32 or tiles of it.
 Value emitAffineCode(KernelBuilder &b, Value x, Value inverse, Value zero, unsigned bits);
 
+/// A tile of small integers that are floats, as bytes.
+Value emitByte(KernelBuilder &b, Value rounded);
+
 } // namespace mlir::quanta
 #endif

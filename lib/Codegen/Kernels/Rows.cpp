@@ -1,5 +1,6 @@
 //===- Rows.cpp - Kernels that work on the rows of a matrix: norms, softmax, rotary, embedding -----------------------------===//
 #include "Gemm.h"
+#include "IntegerConv2D.h"
 #include "Kernels.h"
 #include <cmath>
 #include <limits>
@@ -206,6 +207,8 @@ KernelEmitter mlir::quanta::lookupKernel(StringRef family) {
       .Case("cache_append", emitCacheAppend)
       .Case("attention", emitAttention)
       .Case("quantize", emitQuantize)
+      .Case("quantize_image", emitQuantizeImage)
+      .Case("integer_conv2d", emitIntegerConv2D)
       .Case("signs", emitSigns)
       .Case("sign_linear", emitSignLinear)
       .Case("sign_conv2d", emitSignConv2D)

@@ -1,0 +1,359 @@
+//===- IntegerConv2D.cpp - Encoded images times encoded weights -------------------------------------------------------------===//
+//
+// Implicit GEMM: 16 or 32 neighbouring output pixels are the lanes, output channels the rows. The bytes of four columns of the
+// contraction (taps of a channel, channel by channel) are collected into a word of each pixel, so that the weights are multiplied in
+// the order in which they are stored, whatever their bits and groups. Images lie in memory with their borders, which are the
+// zero point's code: a tap is a plain load of 16 bytes for each output row that the pixels touch, nothing is compared or masked.
+//
+//===--------------------------------------------------------------------------------------------------------------------===//
+#include "IntegerConv2D.h"
+#include "Gemm.h"
+#include "IntegerTiles.h"
+#include "Quantize.h"
+#include "quanta/Codegen/IntegerDot.h"
+
+using namespace mlir;
+using namespace mlir::quanta;
+
+/// Columns whose sums surely fit 32 bits, and whose panel fits a thread's stack.
+static constexpr int64_t kMostColumns = 16384;
+
+bool mlir::quanta::hasIntegerConv2D(Attribute activation, Attribute weight, ArrayRef<int64_t> shape, int64_t groups) {
+  auto affine = dyn_cast_or_null<AffineAttr>(activation);
+  auto uniform = dyn_cast_or_null<UniformAttr>(weight);
+  if (!affine || !uniform || affine.getSegmentCount() != 1 || groups <= 0)
+    return false;
+  auto [rows, columns] = getMatrixShape(shape);
+  int64_t zero = affine.getZeros()[0];
+  bool zeroIsCode = AffineAttr::getLeastCode(affine.getBits()) <= zero && zero <= AffineAttr::getGreatestCode(affine.getBits());
+  return zeroIsCode && columns > 0 && columns <= kMostColumns && rows / groups >= kLanes &&
+         (uniform.getGroupCount(columns) == 1 || uniform.getGroupSize(columns) % 4 == 0);
+}
+
+void ImagePads::include(ArrayRef<int64_t> pads, ArrayRef<int64_t> strides) {
+  top = std::max(top, pads[0]), left = std::max(left, pads[1]), bottom = std::max(bottom, pads[2]), right = std::max(right, pads[3]);
+  // A load begins at the first lane's place, which may lie before the image if rows advance by less than their pixels do.
+  bytesBehind = std::max(bytesBehind, kLanes * strides[1]);
+  if (strides[1] > strides[0])
+    bytesBefore = std::max(bytesBefore, kLanes * (strides[1] - 1));
+}
+
+void ImagePads::finish(int64_t width) {
+  int64_t stored = ShapedType::isDynamic(width) ? 1 : std::max<int64_t>(1, width + left + right);
+  top += llvm::divideCeil(bytesBefore, stored);
+  bottom += llvm::divideCeil(bytesBehind, stored);
+}
+
+//===- Codes of images ----------------------------------------------------------------------------------------------------===//
+
+void mlir::quanta::emitQuantizeImage(KernelBuilder &b, const KernelArgs &args) {
+  Value x = args.inputs[0], codes = args.outputs[0];
+  auto affine = cast<AffineAttr>(args.config.get("activation"));
+  auto type = cast<MemRefType>(codes.getType());
+  Value height = b.dim(x, 2), width = b.dim(x, 3), stored = b.dim(codes, 3), plane = b.mul(b.dim(codes, 2), stored);
+  SmallVector<ReassociationIndices> all{{0, 1, 2, 3}}, planes{{0, 1}, {2}, {3}};
+  Value to = memref::CollapseShapeOp::create(b, codes, all), from = memref::CollapseShapeOp::create(b, x, planes);
+  Value inverse = b.tileOf(1 / affine.getScales()[0]), zero = b.tileOf(static_cast<float>(affine.getZeros()[0]));
+  auto bytes = VectorType::get({kLanes}, b.getI8Type());
+  Value border = arith::ConstantOp::create(b, DenseElementsAttr::get(bytes, static_cast<int8_t>(affine.getZeros()[0])));
+
+  int64_t size = ShapedType::isDynamic(type.getDimSize(2) | type.getDimSize(3)) ? 0 : type.getDimSize(2) * type.getDimSize(3);
+  int64_t perTask = size ? std::max<int64_t>(1, 16384 / size) : 1;
+  Value count = b.dim(from, 0);
+  b.parallel(b.ceilDiv(count, perTask), [&](Value task) {
+    Value first = b.mul(task, perTask);
+    b.loop(first, b.min(count, b.add(first, perTask)), 1, [&](Value index) {
+      Value begin = b.mul(index, plane), end = b.add(begin, plane);
+      // The rows behind the image have room for a whole tile, so the last border may be written from the end.
+      b.loop(begin, end, kLanes, [&](Value at) { b.storeTile(border, to, {b.min(at, b.sub(end, b.index(kLanes)))}); });
+      Value corner = b.add(begin, b.add(b.mul(stored, args.getInt("top")), args.getInt("left")));
+      // What a row's last tile writes too far is the border's code, and the next row is written later.
+      b.loop(b.index(0), height, 1, [&](Value row) {
+        Value start = b.add(corner, b.mul(row, stored));
+        b.loop(b.index(0), width, kLanes, [&](Value column) {
+          Value pixels = b.loadMasked(from, {index, row, column}, b.mask(b.sub(width, column)), b.tileOf(0.0f));
+          b.storeTile(emitByte(b, emitAffineCode(b, pixels, inverse, zero, affine.getBits())), to, {b.add(start, column)});
+        });
+      });
+    });
+  });
+}
+
+//===- Products -------------------------------------------------------------------------------------------------------------===//
+
+namespace {
+
+/// Where 16 neighbouring output pixels lie in an input channel, for one output row that they touch.
+struct PixelRow {
+  Value offset; ///< lane i reads offset + stride · i
+  Value above;  ///< lanes that lie in rows above; null for the first row
+};
+struct PixelLanes {
+  Value row, column;         ///< of the first
+  SmallVector<PixelRow> rows; ///< all of them if their number is known, else the first
+};
+
+class IntegerConv2D {
+public:
+  IntegerConv2D(KernelBuilder &b, const KernelArgs &args)
+      : b(b), args(args), codes(args.inputs[0]), y(args.outputs[0]), bias(args.inputs.size() > 1 ? args.inputs[1] : Value()),
+        weight(cast<UniformAttr>(Attribute(cast<PackedAttr>(args.config.get("encoding")).getBase())), args.getInts("shape"), args.weights),
+        shape(args.getInts("shape")), strides(args.getInts("strides")), pads(args.getInts("pads")), convGroups(args.getInt("groups")),
+        activationScale(cast<AffineAttr>(args.config.get("activation")).getScales()[0]) {}
+
+  void emit() {
+    emitSizes();
+    emitShifts();
+    int64_t width = b.registers.tiles;
+    Value pixels = b.dim(output, 2), panels = b.ceilDiv(pixels, b.registers.columns());
+    b.parallel(b.mul(b.dim(y, 0), panels), [&](Value task) {
+      Value pixel = b.mul(b.rem(task, panels), b.registers.columns());
+      n = b.div(task, panels);
+      firstPixels.clear(), exists.clear();
+      for (int64_t t = 0; t < width; ++t) {
+        firstPixels.push_back(b.add(pixel, t * kLanes));
+        exists.push_back(b.mask(b.sub(pixels, firstPixels[t])));
+      }
+      panel = b.scratch({width, (weight.columns() + 3) / 4, kLanes}, b.getI32Type());
+      columnSums = b.scratch({width, weight.groups(), kLanes}, b.getI32Type());
+      decoded = needsDecoding() ? b.scratch({weight.groups() * groupWords(), kLanes}, b.getI32Type()) : Value();
+      scales = b.scratch({weight.groups(), kLanes}, b.getF32Type());
+      zeros = weight.uniform().getZero() == ZeroKind::Point ? b.scratch({weight.groups(), kLanes}, b.getI32Type()) : Value();
+      offsets = weight.hasOffset() ? b.scratch({weight.groups(), kLanes}, b.getF32Type()) : Value();
+      SmallVector<PixelLanes> lanes;
+      for (Value first : firstPixels)
+        lanes.push_back(describe(first));
+      int64_t rows = weight.rows() / convGroups;
+      b.loop(b.index(0), b.index(convGroups), 1, [&](Value group) {
+        Value origin = b.mul(b.add(b.mul(n, b.dim(codes, 1)), b.mul(group, shape[1])), plane);
+        for (int64_t t = 0; t < width; ++t)
+          collect(lanes[t], t, origin);
+        Value begin = b.mul(group, rows), end = b.add(begin, rows);
+        b.loop(b.div(begin, kLanes), b.ceilDiv(end, kLanes), 1, [&](Value tile) {
+          decode(tile);
+          Value first = b.mul(tile, kLanes);
+          forRowBlocks(b, b.max(begin, first), b.min(end, b.add(first, kLanes)), mostRows(),
+                       [&](Value row, int64_t count) { emitBlock(tile, first, row, count); });
+        });
+      });
+    });
+    memref::DeallocOp::create(b, shifts);
+  }
+
+private:
+  void emitSizes() {
+    stored = b.dim(codes, 3), plane = b.mul(b.dim(codes, 2), stored);
+    image = memref::CollapseShapeOp::create(b, codes, ArrayRef<ReassociationIndices>{{0, 1, 2, 3}});
+    output = memref::CollapseShapeOp::create(b, y, ArrayRef<ReassociationIndices>{{0}, {1}, {2, 3}});
+    outHeight = b.dim(y, 2), outWidth = b.dim(y, 3);
+    int64_t fixed = cast<MemRefType>(y.getType()).getDimSize(3);
+    // A window of one pixel that leaves none out: the image is one row.
+    bool none = llvm::all_of(pads, [](int64_t pad) { return pad == 0; }) && args.getInt("left") == 0 && args.has("whole_rows");
+    if (none && shape[2] * shape[3] == 1 && strides[0] == 1 && strides[1] == 1)
+      outWidth = b.mul(outHeight, outWidth), outHeight = b.index(1), touched = 1;
+    else if (!ShapedType::isDynamic(fixed))
+      touched = fixed % kLanes == 0 ? 1 : (kLanes + fixed - 2) / std::max<int64_t>(1, fixed) + 1;
+  }
+
+  /// How far each column of the contraction lies behind the first.
+  void emitShifts() {
+    ArrayRef<int64_t> dilations = args.getInts("dilations");
+    int64_t taps = shape[2] * shape[3];
+    shifts = memref::AllocOp::create(b, MemRefType::get({weight.columns()}, b.getIndexType()), ValueRange(), b.getI64IntegerAttr(64));
+    b.loop(b.index(0), b.index(shape[1]), 1, [&](Value channel) {
+      b.loop(b.index(0), b.index(taps), 1, [&](Value tap) {
+        Value down = b.mul(b.mul(b.div(tap, shape[3]), dilations[0]), stored), right = b.mul(b.rem(tap, shape[3]), dilations[1]);
+        memref::StoreOp::create(b, b.add(b.mul(channel, plane), b.add(down, right)), shifts, ValueRange{b.add(b.mul(channel, taps), tap)});
+      });
+    });
+  }
+
+  //===- Pixels -----------------------------------------------------------------------------------------------------------===//
+
+  PixelRow describeRow(const PixelLanes &lanes, Value index) {
+    Value start = b.mul(index, outWidth), row = b.add(lanes.row, index);
+    Value offset = b.add(b.mul(b.mul(row, strides[0]), stored), b.mul(b.sub(lanes.column, start), strides[1]));
+    // The last pixels may not fill their lanes: what these read does not matter, but must be there.
+    Value inside = b.less(row, outHeight);
+    return {arith::SelectOp::create(b, inside, offset, lanes.rows.front().offset), b.mask(b.sub(start, lanes.column))};
+  }
+
+  PixelLanes describe(Value first) {
+    PixelLanes lanes;
+    // Lanes without a pixel at the end of a panel read the last row.
+    lanes.row = b.min(b.div(first, outWidth), b.sub(outHeight, b.index(1)));
+    lanes.column = b.rem(first, outWidth);
+    lanes.rows.push_back({b.add(b.mul(b.mul(lanes.row, strides[0]), stored), b.mul(lanes.column, strides[1])), Value()});
+    for (int64_t i = 1; i < touched; ++i)
+      lanes.rows.push_back(describeRow(lanes, b.index(i)));
+    return lanes;
+  }
+
+  VectorType bytes() { return VectorType::get({kLanes}, b.getI8Type()); }
+
+  Value loadBytes(Value at) {
+    int64_t stride = strides[1];
+    Value loaded = vector::LoadOp::create(b, VectorType::get({kLanes * stride}, b.getI8Type()), image, ValueRange{at});
+    if (stride == 1)
+      return loaded;
+    SmallVector<int64_t> every;
+    for (int64_t i = 0; i < kLanes; ++i)
+      every.push_back(i * stride);
+    return vector::ShuffleOp::create(b, loaded, loaded, every);
+  }
+
+  /// A tap of 16 pixels.
+  Value loadColumn(const PixelLanes &lanes, Value at) {
+    Value result = loadBytes(b.add(at, lanes.rows.front().offset));
+    auto blend = [&](Value above, const PixelRow &row) {
+      return Value(arith::SelectOp::create(b, row.above, above, loadBytes(b.add(at, row.offset))));
+    };
+    if (touched) {
+      for (const PixelRow &row : ArrayRef(lanes.rows).drop_front())
+        result = blend(result, row);
+      return result;
+    }
+    Value last = b.div(b.add(lanes.column, kLanes - 1), outWidth);
+    return b.loop(b.index(1), b.add(last, 1), 1, ValueRange{result}, [&](Value index, ValueRange carried) {
+      return SmallVector<Value>{blend(carried[0], describeRow(lanes, index))};
+    })[0];
+  }
+
+  /// Four columns of 16 pixels, a byte each.
+  Value makeWord(ArrayRef<Value> columns) {
+    auto interleave = [&](Value first, Value second, unsigned width) {
+      Value both = vector::InterleaveOp::create(b, first, second);
+      return Value(vector::BitCastOp::create(b, VectorType::get({kLanes}, b.getIntegerType(2 * width)), both));
+    };
+    return interleave(interleave(columns[0], columns[1], 8), interleave(columns[2], columns[3], 8), 16);
+  }
+
+  /// The words of a group of convolution, and the sums of their bytes for each group of weights.
+  void collect(const PixelLanes &lanes, int64_t slot, Value origin) {
+    Value corner = b.add(origin, b.add(b.mul(stored, args.getInt("top") - pads[0]), b.index(args.getInt("left") - pads[1])));
+    int64_t whole = weight.columns() / 4, rest = weight.columns() % 4;
+    auto column = [&](Value k) { return loadColumn(lanes, b.add(corner, b.load(shifts, {k}))); };
+    b.loop(b.index(0), b.index(whole), 1, [&](Value word) {
+      SmallVector<Value> four;
+      for (int64_t j = 0; j < 4; ++j)
+        four.push_back(column(b.add(b.mul(word, 4), j)));
+      b.storeTile(makeWord(four), panel, {b.index(slot), word, b.index(0)});
+    });
+    if (rest) {
+      SmallVector<Value> four(4, arith::ConstantOp::create(b, DenseElementsAttr::get(bytes(), int8_t(0))));
+      for (int64_t j = 0; j < rest; ++j)
+        four[j] = column(b.index(4 * whole + j));
+      b.storeTile(makeWord(four), panel, {b.index(slot), b.index(whole), b.index(0)});
+    }
+    Value ones = b.tileOf(0x01010101);
+    b.loop(b.index(0), b.index(weight.groups()), 1, [&](Value group) {
+      Value sum = b.loop(b.index(0), words(group), 1, ValueRange{b.tileOf(0)}, [&](Value word, ValueRange carried) {
+        return SmallVector<Value>{emitIntegerDot(b, carried[0], ones, b.loadTile(panel, {b.index(slot), panelWord(group, word), b.index(0)}), 1)};
+      })[0];
+      b.storeTile(sum, columnSums, {b.index(slot), group, b.index(0)});
+    });
+  }
+
+  //===- Weights ------------------------------------------------------------------------------------------------------------===//
+
+  Value words(Value group) { return b.ceilDiv(weight.groupColumns(b, group), 4); }
+  Value panelWord(Value group, Value word) { return b.add(b.mul(group, weight.groupColumns() / 4), word); }
+  int64_t groupWords() const { return weight.groupBlocks() * weight.blockWords(); }
+  /// Codes of eight bits are multiplied where they lie.
+  bool needsDecoding() const { return weight.blockColumns() > 4; }
+  /// With several groups there is a sum of floats beside each sum of integers.
+  int64_t mostRows() const {
+    if (weight.groups() == 1)
+      return b.registers.rows;
+    return b.level->vectorBits >= 512 ? 6 : std::max<int64_t>(1, b.registers.rows / 2);
+  }
+
+  void decode(Value tile) {
+    b.loop(b.index(0), b.index(weight.groups()), 1, [&](Value group) {
+      IntegerTiles::Affine affine = weight.affine(b, tile, group);
+      b.storeTile(affine.scale, scales, {group, b.index(0)});
+      if (zeros)
+        b.storeTile(affine.zero, zeros, {group, b.index(0)});
+      if (offsets)
+        b.storeTile(affine.offset, offsets, {group, b.index(0)});
+      if (!decoded)
+        return;
+      b.loop(b.index(0), weight.groupBlocks(b, group), 1, [&](Value block) {
+        Value first = b.add(b.mul(group, groupWords()), b.mul(block, weight.blockWords()));
+        for (auto [i, word] : llvm::enumerate(weight.decode(b, tile, b.add(b.mul(group, weight.groupBlocks()), block))))
+          b.storeTile(word, decoded, {b.add(first, i), b.index(0)});
+      });
+    });
+  }
+
+  /// Four codes of a row in every lane.
+  Value loadWeights(Value tile, Value group, Value word, Value lane) {
+    Value at = b.add(b.mul(group, groupWords()), word);
+    return b.splat(decoded ? b.load(decoded, {at, lane}) : b.load(weight.codes(), {tile, at, lane}));
+  }
+
+  //===- A block of rows ------------------------------------------------------------------------------------------------------===//
+
+  void emitBlock(Value tile, Value firstRow, Value row, int64_t count) {
+    int64_t width = b.registers.tiles;
+    SmallVector<Value> lanes;
+    for (int64_t r = 0; r < count; ++r)
+      lanes.push_back(b.add(b.sub(row, firstRow), r));
+    SmallVector<Value> totals(count * width, b.tileOf(0.0f));
+    totals = b.loop(b.index(0), b.index(weight.groups()), 1, totals, [&](Value group, ValueRange carried) {
+      SmallVector<Value> none(count * width, b.tileOf(0));
+      SmallVector<Value> products = b.loop(b.index(0), words(group), 1, none, [&](Value word, ValueRange running) {
+        SmallVector<Value> pixels, next;
+        for (int64_t t = 0; t < width; ++t)
+          pixels.push_back(b.loadTile(panel, {b.index(t), panelWord(group, word), b.index(0)}));
+        for (int64_t r = 0; r < count; ++r) {
+          Value four = loadWeights(tile, group, word, lanes[r]);
+          for (int64_t t = 0; t < width; ++t)
+            next.push_back(emitIntegerDot(b, running[r * width + t], four, pixels[t], weight.codeBits()));
+        }
+        return next;
+      });
+      SmallVector<Value> next;
+      for (int64_t r = 0; r < count; ++r) {
+        Value scale = b.splat(b.load(scales, {group, lanes[r]}));
+        for (int64_t t = 0; t < width; ++t)
+          next.push_back(addGroup(group, lanes[r], scale, t, products[r * width + t], carried[r * width + t]));
+      }
+      return next;
+    });
+    for (int64_t r = 0; r < count; ++r) {
+      Value at = b.add(row, r), initial = bias ? b.splat(b.load(bias, {at})) : b.tileOf(0.0f);
+      for (int64_t t = 0; t < width; ++t)
+        b.storeMasked(b.fma(totals[r * width + t], b.tileOf(activationScale), initial), output, {n, at, firstPixels[t]}, exists[t]);
+    }
+  }
+
+  /// scale · (Σ q·x − zero · Σ x) + offset · Σ x, added to the sum over groups.
+  Value addGroup(Value group, Value lane, Value scale, int64_t slot, Value products, Value total) {
+    Value sum = b.loadTile(columnSums, {b.index(slot), group, b.index(0)});
+    if (std::optional<int32_t> zero = weight.constantZero())
+      products = b.sub(products, b.mul(b.tileOf(*zero), sum));
+    else if (zeros)
+      products = b.sub(products, b.mul(b.splat(b.load(zeros, {group, lane})), sum));
+    total = b.fma(toFloat(products), scale, total);
+    return offsets ? b.fma(toFloat(sum), b.splat(b.load(offsets, {group, lane})), total) : total;
+  }
+  Value toFloat(Value integers) { return arith::SIToFPOp::create(b, b.f32Tile(), integers); }
+
+  KernelBuilder &b;
+  const KernelArgs &args;
+  Value codes, y, bias;
+  IntegerTiles weight;
+  ArrayRef<int64_t> shape, strides, pads;
+  int64_t convGroups;
+  float activationScale;
+  int64_t touched = 0; ///< output rows that 16 pixels touch at most, 0 if that is not known
+  Value image, output, stored, plane, outHeight, outWidth, shifts;
+  // Of a task.
+  Value n, panel, columnSums, decoded, scales, zeros, offsets;
+  SmallVector<Value> firstPixels, exists;
+};
+
+} // namespace
+
+void mlir::quanta::emitIntegerConv2D(KernelBuilder &b, const KernelArgs &args) { IntegerConv2D(b, args).emit(); }

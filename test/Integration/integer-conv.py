@@ -1,0 +1,156 @@
+# REQUIRES: onnx, x86_64
+# RUN: %python %s %t
+"""Convolutions of encoded images with encoded weights: every number of bits and kind of zero, a scale a row and one for a group of
+columns, groups of convolution, borders, strides, dilations, narrow images and images of unknown size, zero points, values beyond
+the codes, each level of instructions, one thread and more. Scales are powers of two, so that results are exact.
+
+usage: integer-conv.py FOLDER [EMULATOR...]     with an emulator: the levels of Arm, run in it"""
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+
+rng = np.random.default_rng(0)
+folder = pathlib.Path(sys.argv[1])
+folder.mkdir(parents=True, exist_ok=True)
+emulator = sys.argv[2:]
+CPUS = ([("neoverse-v1", "max"), ("cortex-a72", "cortex-a72")] if emulator
+        else [(name, None) for name in ("native", "skylake-avx512", "x86-64-v3", "x86-64-v2")])
+# Channels, height, width; rows, kernel, groups of convolution; strides, pads, dilations; weights: bits, zero, levels, columns of a group;
+# activations: bits, zero point. None: not known when the model is compiled.
+CONVS = [
+    ((8, 12, 17), (37, (3, 3), 1), ((1, 1), (1, 1, 1, 1), (1, 1)), (8, "symmetric", 0, 0), (8, -5)),
+    ((8, 12, 17), (16, (1, 1), 1), ((1, 1), (0, 0, 0, 0), (1, 1)), (4, "point", 0, 0), (8, -5)),
+    ((8, 12, 17), (16, (1, 1), 1), ((2, 2), (0, 0, 0, 0), (1, 1)), (4, "offset", 0, 0), (8, -5)),
+    ((5, 9, 6), (20, (2, 3), 1), ((1, 2), (0, 2, 1, 0), (2, 1)), (3, "symmetric", 0, 0), (4, 3)),
+    ((32, 7, 7), (33, (1, 1), 1), ((1, 1), (0, 0, 0, 0), (1, 1)), (2, "symmetric", 0, 0), (8, 127)),
+    ((32, 7, 7), (48, (3, 3), 2), ((2, 2), (1, 1, 1, 1), (1, 1)), (8, "offset", 0, 0), (8, 0)),
+    ((12, 5, 1), (16, (3, 1), 1), ((1, 1), (1, 0, 1, 0), (1, 1)), (1, "symmetric", 0, 0), (6, -32)),
+    ((4, 1, 1), (16, (1, 1), 1), ((1, 1), (0, 0, 0, 0), (1, 1)), (5, "point", 0, 0), (8, 1)),
+    ((16, 6, 16), (24, (3, 3), 1), ((1, 1), (1, 1, 1, 1), (1, 1)), (4, "symmetric", 0, 32), (8, 9)),
+    ((20, 10, 11), (17, (3, 3), 1), ((1, 3), (1, 1, 1, 1), (1, 1)), (6, "point", 0, 20), (5, -4)),
+    ((6, 8, 9), (18, (2, 2), 1), ((2, 3), (0, 0, 0, 0), (1, 1)), (2, "symmetric", 3, 0), (8, 7)),
+    ((7, None, None), (19, (3, 3), 1), ((1, 1), (1, 1, 1, 1), (1, 1)), (7, "offset", 0, 16), (8, -9)),
+    ((6, None, None), (16, (1, 1), 1), ((2, 2), (0, 0, 0, 0), (1, 1)), (4, "symmetric", 0, -1), (7, 5)),
+    # In floats: few rows of a group, groups of an odd width.
+    ((8, 6, 6), (8, (3, 3), 8), ((1, 1), (1, 1, 1, 1), (1, 1)), (8, "symmetric", 0, 0), (8, 2)),
+    ((3, 6, 6), (16, (3, 3), 1), ((1, 1), (1, 1, 1, 1), (1, 1)), (4, "symmetric", 0, 9), (8, 2)),
+]
+SIZES = [(6, 40), (11, 5)]  # of images of unknown size
+
+
+def constant(value):
+    kind = {"float32": "f32", "uint8": "i8"}[str(value.dtype)]
+    return f'dense<"0x{value.tobytes().hex().upper()}"> : tensor<{"x".join(map(str, value.shape))}x{kind}>'
+
+
+def text(sizes):
+    return "tensor<" + "x".join("?" if size is None else str(size) for size in sizes) + "xf32"
+
+
+def make_weight(rows, sizes, bits, zero, levels, group):
+    columns = int(np.prod(sizes))
+    width = columns if group <= 0 else group
+    shape = (1 if group == -1 else rows, -(-columns // width))
+    spread = lambda values: np.repeat(np.broadcast_to(values.astype(np.float64), (rows, shape[1])), width, 1)[:, :columns]
+    parts = {"codes": rng.integers(0, levels or 2**bits, (rows, columns), dtype=np.uint8),
+             "scales": 2.0 ** rng.integers(-3, 0, shape).astype(np.float32)}
+    middle = 1 if levels else 0.5 if bits == 1 else 2 ** (bits - 1)
+    if zero == "point":
+        parts["zeros"] = rng.integers(0, 2**bits, shape, dtype=np.uint8)
+        middle = spread(parts["zeros"])
+    decoded = (parts["codes"].astype(np.float64) - middle) * spread(parts["scales"])
+    if zero == "offset":
+        parts["offsets"] = rng.integers(-8, 9, shape).astype(np.float32) / 8
+        decoded = parts["codes"] * spread(parts["scales"]) + spread(parts["offsets"])
+    encoding = f"#quanta.uniform<bits = {bits}, group = {group}, zero = {zero}, levels = {levels}, scale = f32>"
+    return ", ".join(f"{name} = {constant(value)}" for name, value in parts.items()), encoding, decoded.reshape(rows, *sizes)
+
+
+def convolve(x, w, groups, strides, pads, dilations):
+    padded = np.pad(x, ((0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3])))
+    extents = [(padded.shape[2 + d] - dilations[d] * (w.shape[2 + d] - 1) - 1) // strides[d] + 1 for d in (0, 1)]
+    result = np.zeros((len(x), len(w), *extents))
+    rows, channels = len(w) // groups, w.shape[1]
+    for g in range(groups):
+        for i in range(w.shape[2]):
+            for j in range(w.shape[3]):
+                top, left = i * dilations[0], j * dilations[1]
+                part = padded[:, g * channels:(g + 1) * channels, top::strides[0], left::strides[1]][:, :, :extents[0], :extents[1]]
+                result[:, g * rows:(g + 1) * rows] += np.einsum("nchw,oc->nohw", part, w[g * rows:(g + 1) * rows, :, i, j])
+    return result
+
+
+body, arguments, results, dims, compute = [], {}, [], {}, []
+for index, ((channels, height, width), (rows, kernel, groups), (strides, pads, dilations), weight, (bits, zero)) in enumerate(CONVS):
+    sizes = (None, channels, height, width)
+    name = f"x{channels}_{height}_{width}"
+    symbols = ['"n"', str(channels), *([f'"h{channels}"', f'"w{channels}"'] if height is None else map(str, sizes[2:]))]
+    arguments[name], dims[name] = sizes, "[" + ", ".join(symbols) + "]"
+    parts, encoding, decoded = make_weight(rows, (channels // groups, *kernel), *weight)
+    affine = f"#quanta.affine<bits = {bits}, scales = [0.0625], zeros = [{zero}]>"
+    out = (None, rows, *[None if size is None else (size + pads[d] + pads[d + 2] - dilations[d] * (kernel[d] - 1) - 1) // strides[d] + 1
+                         for d, size in enumerate((height, width))])
+    if not any(f"%q{name}_{bits}_{zero} =" in line for line in body):  # convolutions of one value share its codes
+        body.append(f"%q{name}_{bits}_{zero} = quanta.quantize %{name} : {text(sizes)}> to {text(sizes)}, {affine}>")
+    body.append(f"%w{index} = quanta.constant {{{parts}}} : {text(decoded.shape)}, {encoding}>")
+    bias, kind, extra = rng.integers(-4, 4, rows).astype(np.float32) if index % 2 else None, "", ""
+    if bias is not None:
+        body.append(f"%b{index} = arith.constant {constant(bias)}")
+        extra, kind = f" bias %b{index}", f", tensor<{rows}xf32>"
+    listed = lambda numbers: ", ".join(map(str, numbers))
+    results.append(text(out) + ">")
+    body.append(f"%y{index} = quanta.conv2d %q{name}_{bits}_{zero}, %w{index}{extra} {{groups = {groups} : i64, strides = array<i64: {listed(strides)}>, "
+                f"pads = array<i64: {listed(pads)}>, dilations = array<i64: {listed(dilations)}>}} : "
+                f"({text(sizes)}, {affine}>, {text(decoded.shape)}, {encoding}>{kind}) -> {results[-1]}")
+
+    def want(feeds, name=name, decoded=decoded, groups=groups, geometry=(strides, pads, dilations), bits=bits, zero=zero, bias=bias):
+        codes = np.clip(np.rint(feeds[name].astype(np.float64) * 16) + zero, max(-127, -2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+        return convolve((codes - zero) / 16, decoded, groups, *geometry) + (0 if bias is None else bias[None, :, None, None])
+
+    compute.append(want)
+quoted = lambda names: ", ".join(f'"{name}"' for name in names)
+(folder / "model.mlir").write_text(
+    f"func.func @main({', '.join(f'%{name}: {text(sizes)}>' for name, sizes in arguments.items())}) -> ({', '.join(results)}) attributes {{\n"
+    f"    quanta.inputs = [{quoted(arguments)}], quanta.outputs = [{quoted(f'y{i}' for i in range(len(results)))}], "
+    f"quanta.dims = [{', '.join(dims.values())}]}} {{\n  " + "\n  ".join(body) +
+    f"\n  return {', '.join(f'%y{i}' for i in range(len(results)))} : {', '.join(results)}\n}}\n")
+cases = {}
+for case, (height, width) in enumerate(SIZES):
+    cases[f"c{case}"] = {name: rng.standard_normal([2 if size is None and d == 0 else height if d == 2 and size is None else
+                                                    width if size is None else size for d, size in enumerate(sizes)]).astype(np.float32)
+                         for name, sizes in arguments.items()}
+
+
+def run(compiled, core, threads):
+    """Outputs by their names behind those of the cases; an executable for the emulator takes one case."""
+    arguments = ["--inputs", folder / "in.npz", "--outputs", folder / "out.npz", "--threads", str(threads)]
+    if not emulator:
+        np.savez(folder / "in.npz", **{f"{case}.{name}": x for case, feeds in cases.items() for name, x in feeds.items()})
+        subprocess.run(["quant-run", compiled, *arguments], check=True, stdout=subprocess.DEVNULL)
+        return dict(np.load(folder / "out.npz"))
+    outputs = {}
+    for case, feeds in cases.items():
+        np.savez(folder / "in.npz", **feeds)
+        subprocess.run([*emulator, "-cpu", core, compiled, *arguments], check=True, stdout=subprocess.DEVNULL)
+        outputs |= {f"{case}.{name}": value for name, value in np.load(folder / "out.npz").items()}
+    return outputs
+
+
+failed = 0
+for cpu, core in CPUS:
+    if cpu == "skylake-avx512" and "avx512bw" not in pathlib.Path("/proc/cpuinfo").read_text():
+        continue
+    compiled = folder / (cpu if emulator else f"{cpu}.so")
+    subprocess.run(["quantc", folder / "model.mlir", f"--mcpu={cpu}", "-o", compiled, *(["--mtriple=aarch64-linux-gnu"] if emulator else [])],
+                   check=True)
+    for threads in (1, 3):
+        got = run(compiled, core, threads)
+        for case, feeds in cases.items():
+            for i, want in enumerate(one(feeds) for one in compute):
+                if not np.array_equal(got[f"{case}.y{i}"], want):
+                    failed += 1
+                    print(f"{cpu}, {threads} threads, {case}: y{i} differs by up to {np.abs(got[f'{case}.y{i}'] - want).max()}")
+print(f"{len(compute)} layers, {failed} failed")
+sys.exit(failed != 0)
