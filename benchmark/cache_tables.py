@@ -40,6 +40,9 @@ capacity = f"capacity={arguments.capacity}"
 use = f"quanta-use-cache{{{capacity}}},canonicalize,cse"
 
 
+unrotate = ",quanta-unrotate-keys"
+
+
 def encode(bits, only="", window=32, group=32):
     return f",quanta-quantize-cache{{bits={bits} group={group} window={window}" + (f' only="{only}"' if only else "") + "}"
 
@@ -50,6 +53,9 @@ ROWS += [("2 bits, keys by token", use + encode(2, group=0)), ("2 bits, window 0
          ("keys 4 bits, values 2", use + encode(4, "key") + encode(2)), ("keys 2 bits, values 4", use + encode(4, "value") + encode(2)),
          ("keys/values 8/4 in layer 0, 4/2 in others", use + encode("8/4,4/2,4/2,4/2")),
          ("keys/values 4/2, 3/2, 3/2, 2/2", use + encode("4/2,3/2,3/2,2/2"))]
+ROWS += [(f"{bits} bits, window 0" + (", keys before rotation" if before else ""), use + before + encode(bits, window=0))
+         for bits in (4, 3, 2) for before in ("", unrotate) if bits > 2 or before]
+ROWS += [(f"keys {keys}, values 2 bits, window 0", use + encode(f"{keys}/2", window=0)) for keys in (1, "sketch", "sketch2", "sketch4")]
 
 
 class Theirs:

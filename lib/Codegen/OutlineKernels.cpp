@@ -129,14 +129,11 @@ public:
   /// Finds out which caches are keys: attention names them.
   LogicalResult assignRoles() {
     WalkResult result = module.walk([&](CacheReadOp read) {
-      for (OpOperand &use : read.getResult().getUses()) {
-        auto attention = dyn_cast<AttentionOp>(use.getOwner());
-        if (!attention || (use.get() != attention.getKey() && use.get() != attention.getValue()))
-          return refuse(read, "expected only attention to read a cache, as key or value");
-        for (auto [value, role] : {std::pair(attention.getKey(), CacheRole::Key), std::pair(attention.getValue(), CacheRole::Value)})
-          if (value == use.get() && roles.try_emplace(read.getCacheAttr().getAttr(), role).first->second != role)
-            return refuse(read, "expected a cache to hold either keys or values");
-      }
+      FailureOr<std::optional<CacheRole>> role = read.getRole();
+      if (failed(role))
+        return refuse(read, "expected only attention to read a cache");
+      if (*role && roles.try_emplace(read.getCacheAttr().getAttr(), **role).first->second != **role)
+        return refuse(read, "expected a cache to hold keys, values or angles of keys, and one of them only");
       return WalkResult::advance();
     });
     return failure(result.wasInterrupted());
@@ -216,7 +213,12 @@ public:
         failed = mlir::failed((*encoded.getUsers().begin())->emitOpError() << "cannot take encoded activations");
     }
     activations.clear();
-    function.walk([](CacheReadOp read) { read.erase(); }); // attention has taken the addresses
+    // Attention has taken the addresses.
+    function.walk([](RotaryOp rotary) {
+      if (isOfCaches(rotary))
+        rotary.erase();
+    });
+    function.walk([](CacheReadOp read) { read.erase(); });
     for (Operation *op : constants)
       if (op->use_empty())
         op->erase();
@@ -687,7 +689,7 @@ private:
       return failure();
     NamedAttrList config;
     config.set("cache", caches.lookup(op.getCacheAttr()).getTypeAttr());
-    if (caches.getRole(op.getCacheAttr()) == CacheRole::Key)
+    if (hasPositionsInLanes(caches.getRole(op.getCacheAttr())))
       config.set("key", b.getUnitAttr());
     Value past = CacheLengthOp::create(b, b.getIndexType());
     KernelOp::create(b, TypeRange(), b.getStringAttr("cache_append"), ValueRange{op.getValues(), past}, ValueRange(),
@@ -696,28 +698,33 @@ private:
     return success();
   }
 
+  static bool isOfCaches(RotaryOp op) { return op.getInput().getDefiningOp<CacheReadOp>() != nullptr; }
+
   /// Attention over a cache is one kernel, which reads the cache where it lies.
-  LogicalResult convertCached(AttentionOp op, CacheReadOp keys, CacheReadOp values) {
-    auto keyType = caches.lookup(keys.getCacheAttr()).getTensorType(), valueType = caches.lookup(values.getCacheAttr()).getTensorType();
+  LogicalResult convertCached(AttentionOp op, CacheReadOp keys, CacheReadOp values, RotaryOp rotary) {
+    SmallVector<std::pair<StringRef, CacheReadOp>> reads{{"key", keys}, {"value", values}};
+    if (rotary)
+      reads.append({{"cos", rotary.getCos().getDefiningOp<CacheReadOp>()}, {"sin", rotary.getSin().getDefiningOp<CacheReadOp>()}});
+    NamedAttrList config;
+    SmallVector<Value> memory;
+    SmallVector<RankedTensorType> types;
+    for (auto [name, read] : reads) {
+      types.push_back(caches.lookup(read.getCacheAttr()).getTensorType());
+      config.set(name, TypeAttr::get(types.back()));
+      llvm::append_range(memory, caches.getMemory(b, op.getLoc(), read.getCacheAttr()));
+    }
     Value q = op.getQuery();
-    int64_t heads = type(q).getDimSize(1), groups = keyType.getDimSize(1);
+    int64_t heads = type(q).getDimSize(1), groups = types[0].getDimSize(1);
     if (ShapedType::isDynamic(heads))
       return op.emitOpError() << "expected a fixed number of query heads over a cache but got " << q.getType();
     // The query heads that read one head of keys are rows of one matrix.
-    SmallVector<Value> keyMemory = caches.getMemory(b, op.getLoc(), keys.getCacheAttr()),
-                       memory = keyMemory;
-    llvm::append_range(memory, caches.getMemory(b, op.getLoc(), values.getCacheAttr()));
     SmallVector<Value> inputs{splitHeads(q, groups, heads / groups), keys.getLength()};
     if (op.getMask())
       inputs.push_back(op.getMask());
-    NamedAttrList config;
-    config.set("key", TypeAttr::get(keyType));
-    config.set("value", TypeAttr::get(valueType));
-    config.set("key_arrays", b.getI64IntegerAttr(keyMemory.size()));
     config.set("repeats", b.getI64IntegerAttr(heads / groups));
     config.set("scale", op.getScaleAttr());
     SmallVector<OpFoldResult> shape = sizes(inputs[0]);
-    shape[3] = b.getIndexAttr(valueType.getDimSize(3));
+    shape[3] = b.getIndexAttr(types[1].getDimSize(3));
     Value y = kernel("attention", inputs, memory, empty(shape, b.getF32Type()), config);
     return replace(op, mergeHeads(y, q, heads / groups));
   }
@@ -744,9 +751,12 @@ private:
   LogicalResult convert(AttentionOp op) {
     if (failed(checkFloat(op)))
       return failure();
-    auto keys = op.getKey().getDefiningOp<CacheReadOp>(), values = op.getValue().getDefiningOp<CacheReadOp>();
+    auto rotary = op.getKey().getDefiningOp<RotaryOp>();
+    rotary = rotary && isOfCaches(rotary) ? rotary : RotaryOp();
+    auto keys = (rotary ? rotary.getInput() : op.getKey()).getDefiningOp<CacheReadOp>();
+    auto values = op.getValue().getDefiningOp<CacheReadOp>();
     if (keys && values)
-      return convertCached(op, keys, values);
+      return convertCached(op, keys, values, rotary);
     if (keys || values)
       return op.emitOpError("expected keys and values to come from caches both");
     Value scores = matmul(op.getQuery(), op.getKey(), /*transposeRhs=*/true, op.getScale().convertToFloat());
@@ -839,6 +849,8 @@ private:
   LogicalResult convert(RMSNormOp op) { return convertNorm(op, "rms_norm", {op.getScale()}); }
 
   LogicalResult convert(RotaryOp op) {
+    if (isOfCaches(op))
+      return success(); // attention rotates what it reads
     if (failed(checkFloat(op)))
       return failure();
     return replace(op, kernel("rotary", {op.getInput(), op.getCos(), op.getSin()}, {}, empty(sizes(op.getInput()), b.getF32Type()), {}));

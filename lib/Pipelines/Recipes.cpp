@@ -192,6 +192,8 @@ static std::string buildAuto(const RecipeValues &values) {
 
 static std::string buildCache(const RecipeValues &values) {
   std::string text = "quanta-use-cache{capacity=" + values.lookup("capacity") + " batch=" + values.lookup("batch") + "},canonicalize,cse";
+  if (values.lookup("keys") == "unrotated")
+    text += ",quanta-unrotate-keys";
   if (values.lookup("bits") == "0")
     return text;
   return text + ",quanta-quantize-cache{bits=" + values.lookup("bits") + " group=" + values.lookup("group") + " window=" + values.lookup("window") + "}";
@@ -323,9 +325,11 @@ llvm::ArrayRef<Recipe> mlir::quanta::getRecipes() {
       {"kv", Phase::Quantize, "keep past keys and values in the model, in place",
        {{"capacity", RecipeOption::Integer, "2048", "positions for which there is room", 1, 1 << 30},
         {"batch", RecipeOption::Integer, "1", "sequences that are decoded side by side", 1, 1 << 20},
-        {"bits", RecipeOption::Widths, "0", "bits of a cached value; KEYS/VALUES; a list: of each layer; 0 keeps floats", 0, 8},
+        {"bits", RecipeOption::Widths, "0", "bits of a cached value; KEYS/VALUES, keys maybe sketch; a list: of each layer; 0 keeps floats", 0, 8},
         {"group", RecipeOption::Integer, "32", "positions that share a scale of a key's channel; 0: a scale a position", 0, 1 << 20},
-        {"window", RecipeOption::Integer, "32", "newest positions that stay floats", 0, 1 << 20}},
+        {"window", RecipeOption::Integer, "32", "newest positions that stay floats", 0, 1 << 20},
+        {"keys", RecipeOption::Word, "rotated", "rotated or unrotated: behind or before their rotary embedding", 0, 0,
+         {"rotated", "unrotated"}}},
        buildCache},
       {"ptq4vit", Phase::Quantize, "weights and activations of vision models, for the least error of each product",
        {{"bits", RecipeOption::Integer, "8", "bits of a weight", 2, 8},
@@ -404,11 +408,15 @@ static llvm::Expected<std::string> checkValue(const RecipeOption &option, String
       return value.str();
     return wrong("one of " + llvm::join(option.words, ", "));
   case RecipeOption::Widths:
-    for (StringRef width : llvm::split(value, ','))
-      for (StringRef part : llvm::split(width, '/'))
-        if (width.count('/') > 1 || part.getAsInteger(10, number) || number < option.minimum || number > option.maximum)
-          return wrong("a number from " + Twine(option.minimum) + " to " + Twine(option.maximum) +
-                       ", or two with '/' between them, for all or, separated by commas, for each");
+    for (StringRef width : llvm::split(value, ',')) {
+      auto [keys, values] = width.split('/');
+      bool sketched = keys.consume_front("sketch") && !values.empty();
+      auto isWidth = [&](StringRef part) { return !part.getAsInteger(10, number) && number >= option.minimum && number <= option.maximum; };
+      bool keysFit = sketched ? keys.empty() || (isWidth(keys) && number >= 1) : isWidth(keys);
+      if (width.count('/') > 1 || !keysFit || (width.contains('/') && !isWidth(values)))
+        return wrong("a number from " + Twine(option.minimum) + " to " + Twine(option.maximum) +
+                     ", or two with '/' between them, the first maybe 'sketch', for all or, separated by commas, for each");
+    }
     return value.str();
   case RecipeOption::Number: {
     double fraction;

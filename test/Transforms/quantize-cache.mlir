@@ -9,7 +9,7 @@
 
 // PATTERN: option 'only' is not a regular expression
 // BITS: expected 1 to 8 bits but got 9
-// WORD: error: option 'bits' must be numbers, or KEYS/VALUES, separated by commas, but is '4/x'
+// WORD: error: option 'bits' must be numbers, or KEYS/VALUES, where keys may also be 'sketch' or 'sketch2' to 'sketch8', separated by commas, but is '4/x'
 // LIST: error: option 'bits' has 2 widths, but the model has 1 layers with a cache; give one for each, or one for all
 // PAIR-DAG: #quanta.cache<channel, bits = 4, group = 32>
 // PAIR-DAG: #quanta.cache<token, bits = 2>
@@ -25,7 +25,7 @@
 
 // 200 positions are four groups of 64; 16 + 64 positions in floats take two groups.
 // MEMORY: quanta.kernel "cache_append" ins({{.*}}) outs({{.*}} : memref<1x2x16x4x16xi32>, memref<1x2x4x48xf16>, memref<1x2x4x48xf16>, memref<1x2x8x40x16xf32>)
-// MEMORY: quanta.kernel "attention" {{.*}} key_arrays = 4
+// MEMORY: quanta.kernel "attention" {{.*}}key = tensor<1x2x200x40xf32, #{{.*}}>
 // MEMORY-DAG: quanta.states @first.key.codes memref<1x2x16x4x16xi32>
 // MEMORY-DAG: quanta.states @value.codes memref<1x2x7x4x16xi32>
 // MEMORY-DAG: quanta.states @value.scales memref<1x2x7x1x32xf16>

@@ -449,6 +449,39 @@ def UseCache : Pass<"quanta-use-cache", "::mlir::ModuleOp"> {
                            "::mlir::tensor::TensorDialect"];
 }
 
+def UnrotateKeys : Pass<"quanta-unrotate-keys", "::mlir::ModuleOp"> {
+  let summary = "store keys as they are before their rotary embedding";
+  let description = [{
+    A cache of keys that come from `quanta.rotary` stores the rotary's input instead, and attention rotates what it reads, by
+    angles that are cached, too: the rotary's tables of cosines and sines become caches of floats, once for all layers that
+    share them. Channels of keys have outlying sizes before the rotation, which then mixes pairs of them from position to
+    position, so codes with a scale for each channel fit keys better before it (KVQuant, Hooper et al. 2024). In floats
+    nothing changes, to the last bit.
+
+    Precondition: caches in floats (after quanta-use-cache, before quanta-quantize-cache). Tables are [B or 1, H or 1, S, D]
+    with fixed B and H; a key with other ones stays as it is, with a remark. Error: no key is behind a rotary embedding. Cost:
+    linear in the ops. At run time: 2·D floats a position for each pair of tables, and a rotation of all keys for every
+    64 queries.
+
+    ```mlir
+    %k = quanta.rotary %x, %cos, %sin : …
+    quanta.cache_append @key, %k : tensor<?x2x?x64xf32>
+    %all = quanta.cache_read @key, %n : tensor<?x2x?x64xf32>
+    %y = quanta.attention %q, %all, %v …
+    ==>
+    quanta.cache_append @cosines, %cos : tensor<1x1x?x64xf32>
+    quanta.cache_append @sines, %sin : tensor<1x1x?x64xf32>
+    quanta.cache_append @key, %x : tensor<?x2x?x64xf32>
+    %all = quanta.cache_read @key, %n : tensor<?x2x?x64xf32>
+    %c = quanta.cache_read @cosines, %n : tensor<1x1x?x64xf32>
+    %s = quanta.cache_read @sines, %n : tensor<1x1x?x64xf32>
+    %rotated = quanta.rotary %all, %c, %s : …
+    %y = quanta.attention %q, %rotated, %v …
+    ```
+  }];
+  let dependentDialects = ["::mlir::quanta::QuantaDialect"];
+}
+
 def QuantizeCache : Pass<"quanta-quantize-cache", "::mlir::ModuleOp"> {
   let summary = "keep cached keys and values in a few bits";
   let description = [{
@@ -456,6 +489,11 @@ def QuantizeCache : Pass<"quanta-quantize-cache", "::mlir::ModuleOp"> {
     scale for each channel and `group` positions, since they have channels of outlying size; values, which attention adds up
     position by position, with a scale for each position. The newest `window` positions and those of an incomplete group
     stay floats. Only the types of caches and of `cache_read`s change. `group = 0` gives keys a scale for each position, too.
+
+    A width `sketch` keeps the signs of keys along random orthogonal directions and their length (QJL, Zandieh et al. 2024),
+    as many signs as channels, `sketch2` twice as many, up to `sketch8`. Keys and queries are multiplied by the directions
+    when they come, which does not change their products, and the cache has that many channels more; its newest positions,
+    too. Keys that are rotated when they are read (quanta-unrotate-keys) cannot be sketched.
 
     `bits` may be a list, one width for each layer with a cache in the model's order, and each width a pair KEYS/VALUES:
     `bits=8/4,4/2,4/2,8/4` (KVTuner, Li et al. 2025, finds that layers differ and that keys need more than values). Or run the
@@ -474,12 +512,12 @@ def QuantizeCache : Pass<"quanta-quantize-cache", "::mlir::ModuleOp"> {
     ```
   }];
   let options = [
-    Option<"bits", "bits", "std::string", "\"4\"", "bits of a code, 1 to 8; for keys and values K/V; for each layer, separated by commas">,
+    Option<"bits", "bits", "std::string", "\"4\"", "bits of a code, 1 to 8, or sketch for keys; for keys and values K/V; for each layer, separated by commas">,
     Option<"group", "group", "int64_t", "32", "positions of a channel of keys that share a scale; 0: a scale for each position">,
     Option<"window", "window", "int64_t", "32", "newest positions that stay floats">,
     Option<"only", "only", "std::string", "", "regular expression on names of caches: encode these alone">,
   ];
-  let dependentDialects = ["::mlir::quanta::QuantaDialect"];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::quanta::QuantaDialect"];
 }
 
 //===- Quantization -------------------------------------------------------------------------------------------------------===//

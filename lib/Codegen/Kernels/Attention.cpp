@@ -9,6 +9,8 @@
 #include "Gemm.h"
 #include "Kernels.h"
 #include <limits>
+#include <optional>
+#include <utility>
 
 using namespace mlir;
 using namespace mlir::quanta;
@@ -22,8 +24,11 @@ public:
   AttentionEmitter(KernelBuilder &b, const KernelArgs &args)
       : b(b), queries(args.inputs[0]), length(args.inputs[1]), mask(args.inputs.size() > 2 ? args.inputs[2] : Value()),
         result(args.outputs[0]), repeats(args.getInt("repeats")), scale(args.getFloat("scale")),
-        keys(b, cacheType(args, "key"), CacheRole::Key, args.weights.take_front(args.getInt("key_arrays"))),
-        values(b, cacheType(args, "value"), CacheRole::Value, args.weights.drop_front(args.getInt("key_arrays"))) {
+        keys(read(args, "key", CacheRole::Key)), values(read(args, "value", CacheRole::Value)) {
+    if (args.has("cos")) {
+      cosines.emplace(read(args, "cos", CacheRole::Angle));
+      sines.emplace(read(args, "sin", CacheRole::Angle));
+    }
     int64_t widest = std::max(keys.channels(), values.channels());
     chunk = std::clamp<int64_t>(16384 / widest / kCacheBlock * kCacheBlock, kCacheBlock, 512);
     width = llvm::alignTo(values.channels(), b.registers.columns());
@@ -54,12 +59,28 @@ private:
     return cast<RankedTensorType>(cast<TypeAttr>(args.config.get(name)).getValue());
   }
 
+  /// Caches' arrays are weights, one cache behind the other.
+  CacheReader read(const KernelArgs &args, StringRef name, CacheRole role) {
+    RankedTensorType type = cacheType(args, name);
+    size_t count = getCacheComponents(type, role).size(), from = std::exchange(nextArray, nextArray + count);
+    return CacheReader(b, type, role, args.weights.slice(from, count), /*copies=*/role == CacheRole::Key && args.has("cos"));
+  }
+
+  /// Angles may be those of all heads, and of all rows.
+  void beginAngles(CacheReader &angles) {
+    angles.begin(angles.rows() == 1 ? b.index(0) : batch, angles.heads() == 1 ? b.index(0) : group, chunk);
+  }
+
   void forRows(function_ref<void(Value)> body) { b.loop(b.index(0), count, 1, body); }
   void store(Value value, Value memref, Value row) { memref::StoreOp::create(b, value, memref, ValueRange{row}); }
 
   void allocate() {
     keys.begin(batch, group, chunk);
     values.begin(batch, group, chunk);
+    if (cosines) {
+      beginAngles(*cosines);
+      beginAngles(*sines);
+    }
     scores = b.scratch({kQueryBlock, chunk}, b.getF32Type());
     sums = b.scratch({kQueryBlock, width}, b.getF32Type());
     top = b.scratch({kQueryBlock}, b.getF32Type());
@@ -76,6 +97,11 @@ private:
   /// The products of all queries with the keys of a chunk, whole panels of them.
   void score(Value begin, Value here) {
     keys.prepare(begin, here, length);
+    if (cosines) {
+      cosines->prepare(begin, here, length);
+      sines->prepare(begin, here, length);
+      keys.rotate(*cosines, *sines, here);
+    }
     int64_t columns = b.registers.columns();
     b.loop(b.index(0), here, columns, [&](Value column) {
       Value firstTile = b.div(column, kLanes);
@@ -172,7 +198,9 @@ private:
   Value queries, length, mask, result;
   int64_t repeats;
   float scale;
+  size_t nextArray = 0;
   CacheReader keys, values;
+  std::optional<CacheReader> cosines, sines; ///< what keys are rotated by
   int64_t chunk, width; ///< positions of a pass; channels of values in whole panels
   // Of the task.
   Value batch, group, first, count, positions;

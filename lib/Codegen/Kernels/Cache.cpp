@@ -13,7 +13,7 @@ SmallVector<Component> mlir::quanta::getCacheComponents(RankedTensorType type, C
   int64_t stored = encoding ? std::min(encoding.getRecentPositions(), positions) : type.getDimSize(2);
   int64_t tiles = llvm::divideCeil(channels, kLanes), words = llvm::divideCeil(channels, kCacheBlock);
   Type f32 = Float32Type::get(type.getContext()), f16 = Float16Type::get(type.getContext()), i32 = IntegerType::get(type.getContext(), 32);
-  bool isKey = role == CacheRole::Key;
+  bool isKey = hasPositionsInLanes(role);
   Component floats = isKey ? Component{"recent", {rows, heads, int64_t(llvm::divideCeil(stored, kCacheBlock)) * 2, channels, kLanes}, f32}
                            : Component{"recent", {rows, heads, int64_t(llvm::alignTo(stored, kCacheBlock)), tiles * kLanes}, f32};
   if (!encoding) {
@@ -24,14 +24,16 @@ SmallVector<Component> mlir::quanta::getCacheComponents(RankedTensorType type, C
   Component codes = isKey ? Component{"codes", {rows, heads, positions / kLanes, words * bits, kLanes}, i32}
                           : Component{"codes", {rows, heads, positions / kCacheBlock, tiles * bits, kLanes}, i32};
   Component scales{"scales", {rows, heads, positions / encoding.getBlock(), tiles * kLanes}, f16};
-  if (encoding.getScale() == CacheScale::Token) {
+  if (encoding.getScale() != CacheScale::Channel) {
     // Positions side by side: those of a tile of keys are lanes.
     int64_t groups = llvm::divideCeil(channels, encoding.getGroupChannels(channels));
     scales.shape = {rows, heads, positions / kCacheBlock, groups, kCacheBlock};
   }
-  Component offsets = scales;
-  offsets.name = "offsets";
-  return {codes, scales, offsets, floats};
+  SmallVector<Component> components{codes, scales};
+  if (encoding.hasOffsets())
+    components.push_back({"offsets", scales.shape, f16});
+  components.push_back(floats);
+  return components;
 }
 
 CacheMemory::CacheMemory(KernelBuilder &b, RankedTensorType type, CacheRole role, ValueRange arrays)
@@ -49,29 +51,34 @@ Value CacheMemory::encodedPositions(Value length) {
 void CacheReader::begin(Value batch, Value head, int64_t positions) {
   memory.batch = batch;
   memory.head = head;
-  if (!memory.isEncoded())
+  if (!copies)
     return;
   int64_t width = llvm::alignTo(channels(), kCacheBlock);
-  scratch = memory.role == CacheRole::Key ? b.scratch({positions / kLanes, width, kLanes}, b.getF32Type())
-                                          : b.scratch({positions, int64_t(llvm::alignTo(channels(), kLanes))}, b.getF32Type());
+  scratch = hasPositionsInLanes(memory.role) ? b.scratch({positions / kLanes, width, kLanes}, b.getF32Type())
+                                             : b.scratch({positions, int64_t(llvm::alignTo(channels(), kLanes))}, b.getF32Type());
+  if (!memory.isEncoded())
+    return;
   scales = b.scratch({width}, b.getF32Type());
   offsets = b.scratch({width}, b.getF32Type());
 }
 
 void CacheReader::prepare(Value first, Value count, Value length) {
   from = first;
-  if (!memory.isEncoded())
+  if (!copies)
     return;
-  Value encoded = memory.encodedPositions(length);
+  Value encoded = memory.isEncoded() ? memory.encodedPositions(length) : Value();
   b.loop(b.index(0), count, kCacheBlock, [&](Value at) {
     Value position = b.add(from, at);
-    b.ifThen(b.less(position, encoded), [&] { decodeBlock(position, at); }, [&] { copyBlock(position, at); });
+    if (!encoded)
+      copyBlock(position, at);
+    else
+      b.ifThen(b.less(position, encoded), [&] { decodeBlock(position, at); }, [&] { copyBlock(position, at); });
   });
 }
 
 void CacheReader::copyBlock(Value position, Value at) {
   Value slot = memory.slot(position), batch = memory.batch, head = memory.head, zero = b.index(0);
-  if (memory.role == CacheRole::Key) {
+  if (hasPositionsInLanes(memory.role)) {
     for (int64_t t = 0; t < kCacheBlock / kLanes; ++t)
       b.loop(zero, b.index(channels()), 1, [&](Value d) {
         Value tile = b.loadTile(memory.floats(), {batch, head, b.add(b.div(slot, kLanes), t), d, zero});
@@ -88,7 +95,7 @@ void CacheReader::copyBlock(Value position, Value at) {
 /// 32 positions. Each code is multiplied by a scale that is its lane's, or that its lane shares with all others.
 void CacheReader::decodeBlock(Value position, Value at) {
   CacheAttr encoding = memory.encoding;
-  bool isKey = memory.role == CacheRole::Key, byToken = encoding.getScale() == CacheScale::Token;
+  bool isKey = hasPositionsInLanes(memory.role), byToken = encoding.getScale() != CacheScale::Channel;
   Value batch = memory.batch, head = memory.head, zero = b.index(0), block = b.div(position, kCacheBlock);
   int64_t bits = encoding.getBits(), groupChannels = encoding.getGroupChannels(channels());
   widenScales(b, memory, {batch, head, b.div(position, encoding.getBlock())}, scales, offsets);
@@ -127,14 +134,28 @@ void CacheReader::decodeBlock(Value position, Value at) {
   });
 }
 
+void CacheReader::rotate(CacheReader &cosines, CacheReader &sines, Value count) {
+  int64_t half = channels() / 2;
+  b.loop(b.index(0), b.ceilDiv(count, kLanes), 1, [&](Value tile) {
+    b.loop(b.index(0), b.index(half), 1, [&](Value lower) {
+      // The same operations in the same order as the kernel "rotary": rotated now or then, keys are the same.
+      Value upper = b.add(lower, half), first = loadKeys(tile, lower), second = loadKeys(tile, upper);
+      Value turned = b.subf(b.mulf(first, cosines.loadKeys(tile, lower)), b.mulf(second, sines.loadKeys(tile, lower)));
+      Value other = b.fma(second, cosines.loadKeys(tile, upper), b.mulf(first, sines.loadKeys(tile, upper)));
+      b.storeTile(turned, scratch, {tile, lower, b.index(0)});
+      b.storeTile(other, scratch, {tile, upper, b.index(0)});
+    });
+  });
+}
+
 Value CacheReader::loadKeys(Value tile, Value channel) {
-  if (memory.isEncoded())
+  if (copies)
     return b.loadTile(scratch, {tile, channel, b.index(0)});
   return b.loadTile(memory.floats(), {memory.batch, memory.head, b.add(b.div(from, kLanes), tile), channel, b.index(0)});
 }
 
 Value CacheReader::loadValues(Value position, Value tile) {
-  if (memory.isEncoded())
+  if (copies)
     return b.loadTile(scratch, {position, b.mul(tile, kLanes)});
   return b.loadTile(memory.floats(), {memory.batch, memory.head, b.add(from, position), b.mul(tile, kLanes)});
 }

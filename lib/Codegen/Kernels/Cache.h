@@ -19,10 +19,11 @@
 
 namespace mlir::quanta {
 
-enum class CacheRole { Key, Value };
-
 /// Positions are decoded and multiplied in multiples of this; chunks begin at them.
 constexpr int64_t kCacheBlock = CacheAttr::kBlock;
+
+/// Angles lie as the keys do that they rotate.
+inline bool hasPositionsInLanes(CacheRole role) { return role != CacheRole::Value; }
 
 /// The arrays of a cache of this type [B, H, N, D].
 SmallVector<Component> getCacheComponents(RankedTensorType type, CacheRole role);
@@ -44,20 +45,26 @@ struct CacheMemory {
   RankedTensorType type;
   CacheAttr encoding; ///< null for floats
   CacheRole role;
-  SmallVector<Value> arrays; ///< codes, scales and offsets if encoded; floats
+  SmallVector<Value> arrays; ///< codes, scales and maybe offsets if encoded; floats
   Value batch, head;         ///< what the emitter works on
 };
 
 /// Reads a cache a chunk of positions at a time.
 class CacheReader {
 public:
-  CacheReader(KernelBuilder &b, RankedTensorType type, CacheRole role, ValueRange arrays) : memory(b, type, role, arrays), b(b) {}
+  /// `copies`: what is read may be changed, by `rotate`.
+  CacheReader(KernelBuilder &b, RankedTensorType type, CacheRole role, ValueRange arrays, bool copies = false)
+      : memory(b, type, role, arrays), b(b), copies(copies || memory.isEncoded()) {}
 
+  int64_t rows() const { return memory.type.getDimSize(0); }
+  int64_t heads() const { return memory.type.getDimSize(1); }
   int64_t channels() const { return memory.channels(); }
   /// Makes room for chunks of `positions` of a head, in the task that reads them.
   void begin(Value batch, Value head, int64_t positions);
   /// Makes `count` positions from `from` on readable, of `length` that are stored.
   void prepare(Value from, Value count, Value length);
+  /// Rotates these keys (quanta.rotary) by angles that have been prepared for the same positions.
+  void rotate(CacheReader &cosines, CacheReader &sines, Value count);
   /// Keys: channel `channel` of the 16 positions of tile `tile` of the chunk. Those past the last are anything.
   Value loadKeys(Value tile, Value channel);
   /// Values: 16 channels of a position of the chunk. Those past the last are anything.
@@ -69,8 +76,9 @@ private:
 
   CacheMemory memory;
   KernelBuilder &b;
+  bool copies; ///< chunks are read from `scratch`
   Value from;
-  Value scratch; ///< the chunk decoded, if the cache is encoded
+  Value scratch;
   Value scales, offsets;
 };
 

@@ -6,6 +6,7 @@
 //===--------------------------------------------------------------------------------------------------------------------===//
 #include "CacheCodes.h"
 #include "Kernels.h"
+#include <cmath>
 #include <limits>
 
 using namespace mlir;
@@ -28,13 +29,15 @@ public:
   /// Encodes the block of positions that begins at `start`.
   void encode(Value start) {
     Value slot = memory.slot(start), row = b.div(start, encoding.getBlock());
-    bool byToken = encoding.getScale() == CacheScale::Token;
-    if (memory.role == CacheRole::Key)
+    bool byToken = encoding.getScale() != CacheScale::Channel, isKey = hasPositionsInLanes(memory.role);
+    if (encoding.getScale() == CacheScale::Sketch)
+      isKey ? lengthOfKeys(slot) : lengthOfValues(slot);
+    else if (isKey)
       byToken ? rangeOfKeyTokens(slot) : rangeOfKeyChannels(slot);
     else
       byToken ? rangeOfValueTokens(slot) : rangeOfValueChannels(slot);
     narrowScales(b, memory, {memory.batch, memory.head, row}, scales, offsets);
-    memory.role == CacheRole::Key ? encodeKeys(start, slot, byToken) : encodeValues(start, slot, byToken);
+    isKey ? encodeKeys(start, slot, byToken) : encodeValues(start, slot, byToken);
   }
 
 private:
@@ -118,8 +121,41 @@ private:
     });
   }
 
+  /// The magnitude of a sketch's values.
+  Value magnitude(Value squares) {
+    double factor = std::sqrt(std::acos(-1.0) / (2.0 * static_cast<double>(channels)));
+    return b.mulf(math::SqrtOp::create(b, squares), b.tileOf(static_cast<float>(factor)));
+  }
+
+  void lengthOfKeys(Value slot) {
+    for (int64_t t = 0; t < kCacheBlock / kLanes; ++t) {
+      Value tile = b.add(b.div(slot, kLanes), t);
+      Value squares = b.loop(b.index(0), b.index(channels), 1, {b.tileOf(0.0f)}, [&](Value d, ValueRange sum) {
+        Value x = key(tile, d);
+        return SmallVector<Value>{b.fma(x, x, sum[0])};
+      })[0];
+      b.storeTile(magnitude(squares), scales, {b.index(t * kLanes)});
+    }
+  }
+
+  void lengthOfValues(Value slot) {
+    b.loop(b.index(0), b.index(kCacheBlock), 1, [&](Value j) {
+      Value squares = b.loop(b.index(0), b.index(channels), kLanes, {b.tileOf(0.0f)}, [&](Value d, ValueRange sum) {
+        Value x = value(b.add(slot, j), d);
+        x = arith::SelectOp::create(b, b.mask(b.sub(b.index(channels), d)), x, b.tileOf(0.0f));
+        return SmallVector<Value>{b.fma(x, x, sum[0])};
+      })[0];
+      Value whole = magnitude(b.splat(b.reduceAdd(squares)));
+      memref::StoreOp::create(b, vector::ExtractOp::create(b, whole, 0), scales, ValueRange{j});
+    });
+  }
+
   /// Nearest code; not a number becomes code 0.
   Value code(Value tile, Value inverse, Value offset) {
+    if (encoding.getScale() == CacheScale::Sketch) {
+      Value positive = arith::CmpFOp::create(b, arith::CmpFPredicate::OGE, tile, b.tileOf(0.0f));
+      return arith::SelectOp::create(b, positive, b.tileOf(1), b.tileOf(0));
+    }
     Value level = b.addf(b.mulf(b.subf(tile, offset), inverse), b.tileOf(0.5f));
     level = arith::MaxNumFOp::create(b, level, b.tileOf(0.0f));
     level = arith::MinNumFOp::create(b, level, b.tileOf(static_cast<float>((1 << bits) - 1) + 0.5f));
@@ -177,7 +213,7 @@ private:
 static void writePosition(KernelBuilder &b, CacheMemory &memory, Value fresh, Value s, Value position) {
   Value slot = memory.slot(position), batch = memory.batch, head = memory.head;
   int64_t channels = memory.channels();
-  if (memory.role == CacheRole::Key) {
+  if (hasPositionsInLanes(memory.role)) {
     b.loop(b.index(0), b.index(channels), 1, [&](Value d) {
       Value value = b.load(fresh, {batch, head, s, d});
       memref::StoreOp::create(b, value, memory.floats(), ValueRange{batch, head, b.div(slot, kLanes), d, b.rem(slot, kLanes)});

@@ -62,15 +62,24 @@ static void forScales(KernelBuilder &b, CacheMemory &memory, ArrayRef<Value> row
 
 void mlir::quanta::widenScales(KernelBuilder &b, CacheMemory &memory, ArrayRef<Value> row, Value scales, Value offsets) {
   forScales(b, memory, row, [&](ArrayRef<Value> at, Value i) {
-    b.storeTile(b.widen(b.loadTile(memory.arrays[1], at)), scales, {i});
-    b.storeTile(b.widen(b.loadTile(memory.arrays[2], at)), offsets, {i});
+    Value scale = b.widen(b.loadTile(memory.arrays[1], at));
+    if (memory.encoding.hasOffsets()) {
+      b.storeTile(scale, scales, {i});
+      b.storeTile(b.widen(b.loadTile(memory.arrays[2], at)), offsets, {i});
+    } else {
+      b.storeTile(b.addf(scale, scale), scales, {i});
+      b.storeTile(arith::NegFOp::create(b, scale), offsets, {i});
+    }
   });
 }
 
 void mlir::quanta::narrowScales(KernelBuilder &b, CacheMemory &memory, ArrayRef<Value> row, Value scales, Value offsets) {
   forScales(b, memory, row, [&](ArrayRef<Value> at, Value i) {
-    Value scale = narrowToHalf(b, b.loadTile(scales, {i})), offset = narrowToHalf(b, b.loadTile(offsets, {i}));
+    Value scale = narrowToHalf(b, b.loadTile(scales, {i}));
     b.storeTile(scale, memory.arrays[1], at);
+    if (!memory.encoding.hasOffsets())
+      return;
+    Value offset = narrowToHalf(b, b.loadTile(offsets, {i}));
     b.storeTile(offset, memory.arrays[2], at);
     Value wide = b.widen(scale), zero = b.tileOf(0.0f);
     Value positive = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, wide, zero);

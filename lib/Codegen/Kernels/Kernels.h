@@ -41,7 +41,8 @@ void emitEmbedding(KernelBuilder &, const KernelArgs &);
 void emitCacheAppend(KernelBuilder &, const KernelArgs &);
 // y[B, G, M, E] = softmax(scale · q·kᵀ + mask) · v over a cache. ins: q [B, G, M, D] (M = repeats · S queries that read the same
 // head of keys, S positions of each of `repeats` query heads), positions in the cache (index), mask [B|1, G·repeats|1, S|1,
-// T|1]?; weights: the arrays of the keys, then of the values; config: key, value (types of the caches), key_arrays, repeats, scale.
+// T|1]?; weights: the arrays of the keys, of the values and, where keys are stored before their rotation, of cosines and sines;
+// config: key, value, cos?, sin? (types of the caches), repeats, scale.
 void emitAttention(KernelBuilder &, const KernelArgs &);
 // codes [M, K′] of x [M, K], signed bytes, zeros from column K on. config: activation, the encoding. ins: x; for several segments
 // of #quanta.affine also 1 / scale and the zero point of each column [K]. outs: codes; for #quanta.uniform also scales [M], and

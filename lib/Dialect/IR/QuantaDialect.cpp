@@ -47,7 +47,7 @@ struct EncodingAliases : public OpAsmDialectInterface {
       os << "_plus_";
       name(sum.getSecond(), os);
     } else if (auto cache = dyn_cast<CacheAttr>(attr)) {
-      os << (cache.getScale() == CacheScale::Token ? "token" : "channel") << cache.getBits() << "w" << cache.getWindow();
+      os << stringifyCacheScale(cache.getScale()) << cache.getBits() << "w" << cache.getWindow();
     } else if (auto affine = dyn_cast<AffineAttr>(attr)) {
       os << "a" << affine.getBits() << "x" << affine.getSegmentCount();
     } else if (auto twin = dyn_cast<TwinAttr>(attr)) {

@@ -259,6 +259,35 @@ LogicalResult CacheReadOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return verifyCacheUser(*this, getCacheAttr(), getResult().getType(), /*encoded=*/true, symbols);
 }
 
+/// What a use of a cache takes it for.
+static FailureOr<CacheRole> getRole(OpOperand &use) {
+  if (auto attention = dyn_cast<AttentionOp>(use.getOwner())) {
+    bool isKey = &use == &attention.getKeyMutable(), isValue = &use == &attention.getValueMutable();
+    if (isKey || isValue)
+      return isKey ? CacheRole::Key : CacheRole::Value;
+  }
+  auto rotary = dyn_cast<RotaryOp>(use.getOwner());
+  if (!rotary || !llvm::all_of(rotary->getOperands(), [](Value operand) { return operand.getDefiningOp<CacheReadOp>(); }))
+    return failure();
+  for (OpOperand &rotated : rotary.getResult().getUses()) {
+    auto attention = dyn_cast<AttentionOp>(rotated.getOwner());
+    if (!attention || &rotated != &attention.getKeyMutable())
+      return failure();
+  }
+  return &use == &rotary.getInputMutable() ? CacheRole::Key : CacheRole::Angle;
+}
+
+FailureOr<std::optional<CacheRole>> CacheReadOp::getRole() {
+  std::optional<CacheRole> role;
+  for (OpOperand &use : getResult().getUses()) {
+    FailureOr<CacheRole> found = ::getRole(use);
+    if (failed(found) || (role && *role != *found))
+      return failure();
+    role = *found;
+  }
+  return role;
+}
+
 //===- quantize -------------------------------------------------------------------------------------------------------===//
 
 LogicalResult QuantizeOp::verify() {

@@ -319,6 +319,11 @@ func.func private @cache_bits(tensor<1x2x64x8xf32, #quanta.cache<token, bits = 0
 
 // -----
 
+// expected-error@+1 {{expected a sketch of 1 bit without groups but got 2 bits and a group of 0}}
+func.func private @cache_sketch(tensor<1x2x64x8xf32, #quanta.cache<sketch, bits = 2>>)
+
+// -----
+
 // expected-error@+1 {{expected a group of a multiple of 32 positions but got 48}}
 func.func private @cache_group(tensor<1x2x64x8xf32, #quanta.cache<channel, bits = 2, group = 48>>)
 

@@ -39,6 +39,33 @@ TEST(SketchTest, HasNoBias) {
   EXPECT_LT(4 * deviation, exact / 4); // or the test would say little
 }
 
+TEST(SketchTest, DirectionsAreOrthogonalInBlocks) {
+  constexpr int64_t kChannels = 24, kCopies = 3;
+  std::vector<double> s = makeSketch(kChannels, kCopies, 7);
+  ASSERT_EQ(s.size(), size_t(kCopies * kChannels * kChannels));
+  for (int64_t row = 0; row < kCopies * kChannels; ++row)
+    for (int64_t other = row / kChannels * kChannels; other <= row; ++other) {
+      double dot = 0;
+      for (int64_t i = 0; i < kChannels; ++i)
+        dot += s[row * kChannels + i] * s[other * kChannels + i];
+      EXPECT_NEAR(dot, row == other ? kChannels : 0.0, 1e-9);
+    }
+  EXPECT_EQ(s, makeSketch(kChannels, kCopies, 7));
+  EXPECT_NE(s, makeSketch(kChannels, kCopies, 8));
+}
+
+/// Many blocks estimate a product, up to the factor 1 + 1/(2d) that the header names.
+TEST(SketchTest, OrthogonalDirectionsEstimateScores) {
+  Values oracle("kv.json");
+  std::vector<double> q = oracle("qjl.q"), k = oracle("qjl.k");
+  constexpr int64_t kCopies = 40000;
+  std::vector<double> s = makeSketch(8, kCopies, 3);
+  MatrixViewF64 projection(s.data(), kCopies * 8, 8);
+  double exact = oracle("qjl.exact")[0], estimate = estimateScore(project(projection, q.data()), sketchKey(projection, k.data()));
+  EXPECT_GT(estimate, exact);
+  EXPECT_LT(estimate, exact * (1 + 1.0 / 16));
+}
+
 TEST(SketchTest, AbsorbsLatentKeysAsTheReference) {
   Values oracle("latent.json");
   std::vector<double> a = oracle("A"), b = oracle("B"), x = oracle("x"), q = oracle("q"), latents, scores;

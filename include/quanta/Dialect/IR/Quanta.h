@@ -91,6 +91,13 @@ class VerifiesEncodings : public OpTrait::TraitBase<ConcreteType, VerifiesEncodi
 public:
   static LogicalResult verifyTrait(Operation *op) { return detail::verifyEncodings(op); }
 };
+
+/// What attention reads a cache for.
+enum class CacheRole {
+  Key,
+  Value,
+  Angle, ///< cosines or sines of the angles by which attention rotates keys when it reads them
+};
 } // namespace mlir::quanta
 
 #define GET_OP_CLASSES

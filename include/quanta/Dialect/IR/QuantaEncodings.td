@@ -131,7 +131,8 @@ def Quanta_SumAttr : Quanta_Encoding<"Sum", "sum"> {
 
 def Quanta_CacheScale : I32EnumAttr<"CacheScale", "what shares a scale in a cache", [
     I32EnumAttrCase<"Token", 0, "token">,
-    I32EnumAttrCase<"Channel", 1, "channel">]> {
+    I32EnumAttrCase<"Channel", 1, "channel">,
+    I32EnumAttrCase<"Sketch", 2, "sketch">]> {
   let cppNamespace = "::mlir::quanta";
   let genSpecializedAttr = 0;
 }
@@ -144,12 +145,15 @@ def Quanta_CacheAttr : Quanta_Encoding<"Cache", "cache"> {
 
     * `token, group = G`: G consecutive channels, a multiple of 32, of one position and head; 0: all of them.
     * `channel, group = G`: G consecutive positions, a multiple of 32, of one channel and head.
+    * `sketch, bits = 1`: a position's D channels of one head as signs, `value = ±√(π / 2D) · ‖x‖`, + where x ≥ 0; the scale is
+      the magnitude. Of keys x = S·k / √D with S of random orthogonal directions, a query's product with these is an estimate
+      of its product with the keys (QJL, Zandieh et al. 2024; `quanta-sketch-keys`).
 
     Positions are encoded a block at a time: 32 of them, for `channel` a group. Of n positions, the first
     ⌊max(0, n − window) / block⌋ · block are encoded; the newest, at least `window`, are floats.
 
-    Components: `codes` (an i8 a value), `scales`, `offsets`, and `recent`, floats for window + block positions. Stored bits:
-    those of all N positions and of `recent`.
+    Components: `codes` (an i8 a value), `scales`, `offsets` (none of `sketch`), and `recent`, floats for window + block
+    positions. Stored bits: those of all N positions and of `recent`.
 
     Example: `tensor<1x2x512x64xf32, #quanta.cache<channel, bits = 2, group = 32, window = 32>>`
   }];
@@ -165,7 +169,8 @@ def Quanta_CacheAttr : Quanta_Encoding<"Cache", "cache"> {
     static constexpr int64_t kBlock = 32;
     /// Positions that are encoded at once.
     int64_t getBlock() const { return getScale() == CacheScale::Channel ? getGroup() : kBlock; }
-    /// Channels that share a scale, of `token`.
+    bool hasOffsets() const { return getScale() != CacheScale::Sketch; }
+    /// Channels that share a scale, unless positions do.
     int64_t getGroupChannels(int64_t channels) const { return getGroup() > 0 ? std::min(getGroup(), channels) : channels; }
     /// Floats are kept for this many positions, whole blocks.
     int64_t getRecentPositions() const { return (getWindow() + 2 * getBlock() - 1) / getBlock() * getBlock(); }

@@ -118,11 +118,11 @@ def Quanta_ActivationOp : Quanta_ComputeOp<"activation", [AllTypesMatch<["input"
   let assemblyFormat = "custom<ActivationKeyword>($kind) $input attr-dict `:` type($input)";
 }
 
-def Quanta_RotaryOp : Quanta_ComputeOp<"rotary", [AllTypesMatch<["input", "result"]>]> {
+def Quanta_RotaryOp : Quanta_ComputeOp<"rotary", [AllShapesMatch<["input", "result"]>, AllElementTypesMatch<["input", "result"]>]> {
   let summary = "rotate pairs of channels by position-dependent angles";
   let description = [{
     Rotate-half form: `y = x · cos + concat(−x[D/2:], x[:D/2]) · sin` on the last dimension D of [B, H, S, D].
-    C1: D is static and even. C2: `cos` and `sin` are [B or 1, H or 1, S, D].
+    C1: D is static and even. C2: `cos` and `sin` are [B or 1, H or 1, S, D]. C3: only `cache_read`s are encoded.
   }];
   let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$cos, AnyRankedTensor:$sin);
   let results = (outs AnyRankedTensor:$result);
@@ -155,7 +155,7 @@ def Quanta_EmbeddingOp : Quanta_ComputeOp<"embedding"> {
 //===- State --------------------------------------------------------------------------------------------------------------===//
 
 def Quanta_CacheOp : Quanta_Op<"cache", [Symbol, VerifiesEncodings]> {
-  let summary = "keys or values that an instance of the model keeps between runs";
+  let summary = "what an instance of the model keeps of each position between runs: keys, values, angles of keys";
   let description = [{
     A module-level definition. `type` is [B, H, N, D] with room for N positions, the capacity; it may carry an encoding.
     All caches of a module have the same capacity and hold the same number of positions, `quanta.cache_length`.
@@ -203,11 +203,16 @@ def Quanta_CacheReadOp : Quanta_Op<"cache_read", [MemoryEffects<[MemRead]>, Veri
   let summary = "the first positions of a cache, where they lie";
   let description = [{
     A view of the first `length` positions, [B, H, length, D], with the cache's encoding. Only `quanta.attention` can
-    use it, as key or value: its kernel reads the cache in place, decoding what it needs.
+    use it: its kernel reads the cache in place, decoding what it needs. It may be the value, the key, or the input or a
+    table of a `quanta.rotary` whose operands are all such views and whose result is the key.
   }];
   let arguments = (ins FlatSymbolRefAttr:$cache, Index:$length);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "$cache `,` $length attr-dict `:` type($result)";
+  let extraClassDeclaration = [{
+    /// What its users take it for; none without users. A failure: it has a user that may not read a cache, or several roles.
+    ::mlir::FailureOr<::std::optional<CacheRole>> getRole();
+  }];
 }
 
 //===- Precision ----------------------------------------------------------------------------------------------------------===//
