@@ -45,7 +45,9 @@ public:
     if (!read)
       return read.takeError();
     double operations = 0;
-    auto peak = getPeak(row.peak, operations);
+    // Several rows could use the matrix unit, if there is one.
+    bool matrix = row.peak == Peak::Integer && row.m > 1 && level->matrix != ::quanta::MatrixUnit::None;
+    auto peak = getPeak(matrix ? Peak::Matrix : row.peak, operations);
     if (!peak)
       return peak.takeError();
 

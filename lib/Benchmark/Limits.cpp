@@ -2,8 +2,10 @@
 #include "Workload.h"
 #include "quanta/Codegen/Codegen.h"
 #include "quanta/Codegen/IntegerDot.h"
+#include "quanta/Codegen/MatrixUnit.h"
 #include "quanta/Dialect/IR/Quanta.h"
 #include "quanta/Lowering/Passes.h"
+#include "mlir/Dialect/AMX/AMXDialect.h"
 #include <numeric>
 
 using namespace mlir;
@@ -66,13 +68,36 @@ void emitPeak(KernelBuilder &b, Value data, Value out, Value zero, int64_t steps
   });
 }
 
+/// Products of random matrices in registers: two of activations, two of codes, four of sums. Of zeros they would take less power, and time.
+void emitMatrixPeak(KernelBuilder &b, Value data, Value out, int64_t steps) {
+  b.parallel(b.index(cast<MemRefType>(out.getType()).getDimSize(0)), [&](Value task) {
+    SmallVector<Value> operands, sums;
+    for (int64_t i = 0; i < 4; ++i) {
+      operands.push_back(emitMatrixLoad(b, data, {b.index(16 * i), b.index(0)}));
+      sums.push_back(emitMatrixZero(b));
+    }
+    sums = b.loop(b.index(0), b.index(steps), 1, sums, [&](Value, ValueRange carried) {
+      SmallVector<Value> next;
+      for (auto [i, sum] : llvm::enumerate(carried))
+        next.push_back(emitMatrixDot(b, sum, operands[i / 2], operands[2 + i % 2]));
+      return next;
+    });
+    Value stored = b.scratch({16, 16}, b.getI32Type()), total = b.tileOf(0);
+    for (Value sum : sums) {
+      emitMatrixStore(b, sum, stored, {b.index(0), b.index(0)});
+      total = b.add(total, b.loadTile(stored, {b.index(0), b.index(0)}));
+    }
+    b.storeTile(total, out, {task, b.index(0)});
+  });
+}
+
 struct EmitLimits : PassWrapper<EmitLimits, OperationPass<ModuleOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(EmitLimits)
   explicit EmitLimits(const ::quanta::TargetLevel &level) : level(level) {}
   EmitLimits(const EmitLimits &other) : PassWrapper(other), level(other.level) {}
 
   void getDependentDialects(DialectRegistry &registry) const override {
-    registry.insert<scf::SCFDialect, vector::VectorDialect, arith::ArithDialect, math::MathDialect, LLVM::LLVMDialect>();
+    registry.insert<scf::SCFDialect, vector::VectorDialect, arith::ArithDialect, math::MathDialect, LLVM::LLVMDialect, amx::AMXDialect>();
   }
 
   void runOnOperation() override {
@@ -102,6 +127,8 @@ struct EmitLimits : PassWrapper<EmitLimits, OperationPass<ModuleOp>> {
     auto addIntegers = [&](Value x, Value y) { return b.add(x, y); };
     if (kernel.getFamily() == "read") {
       emitReads(b, body->getArgument(0), data, out);
+    } else if (kernel.getFamily() == "peak-matrix") {
+      emitMatrixPeak(b, data, out, kSteps);
     } else if (kernel.getFamily() == "peak-float") {
       emitPeak(b, data, out, b.tileOf(0.0f), kSteps, [&](Value sum, Value x, Value y) { return b.fma(x, y, sum); },
                [&](Value x, Value y) { return b.addf(x, y); });

@@ -244,10 +244,15 @@ OwningOpRef<ModuleOp> mlir::quanta::buildRead(MLIRContext &context, int64_t laye
 static constexpr int64_t kPeakSteps = 4096;
 
 OwningOpRef<ModuleOp> mlir::quanta::buildPeak(MLIRContext &context, Peak peak, const ::quanta::TargetLevel &level, double &operations) {
+  struct Kind {
+    StringRef family;
+    double operations; ///< of an instruction
+  };
+  static const Kind kinds[] = {{"peak-float", 2 * 16}, {"peak-integer", 2 * 64}, {"peak-popcount", 2 * 512}, {"peak-matrix", 2 * 16 * 16 * 64}};
+  const auto &[family, perInstruction] = kinds[static_cast<int>(peak)];
   RegisterTile registers = RegisterTile::get(level.vectorBits, level.vectorRegisters);
-  double perStep = registers.rows * registers.tiles * (peak == Peak::Float ? 2 * 16 : peak == Peak::Integer ? 2 * 64 : 2 * 512);
+  double perStep = perInstruction * (peak == Peak::Matrix ? 4 : registers.rows * registers.tiles);
   operations = perStep * kPeakSteps * kTasks;
-  StringRef family = peak == Peak::Float ? "peak-float" : peak == Peak::Integer ? "peak-integer" : "peak-popcount";
   Type element = peak == Peak::Float ? Type(Float32Type::get(&context)) : Type(IntegerType::get(&context, 32));
-  return buildKernels(context, family, 1, RankedTensorType::get({kTasks, 16}, element), RankedTensorType::get({32, 16}, element));
+  return buildKernels(context, family, 1, RankedTensorType::get({kTasks, 16}, element), RankedTensorType::get({64, 16}, element));
 }

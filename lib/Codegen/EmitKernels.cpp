@@ -2,6 +2,7 @@
 #include "Kernels/Kernels.h"
 #include "quanta/Codegen/Codegen.h"
 #include "quanta/Dialect/IR/Quanta.h"
+#include "mlir/Dialect/AMX/AMXDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "llvm/ADT/StringExtras.h"
 

@@ -21,6 +21,27 @@ Value KernelBuilder::widen(Value tile) {
   return vector::BitCastOp::create(*this, f32Tile(), result);
 }
 
+Value KernelBuilder::moveBits(Value words, unsigned width, unsigned from, unsigned to) {
+  if (width == 8)
+    return words;
+  if (!level->permutesBits) {
+    Value moved = from >= to ? shiftRight(words, from - to) : Value(arith::ShLIOp::create(*this, words, tileOf(static_cast<int32_t>(to - from))));
+    return andi(moved, tileOf(static_cast<int32_t>((((1u << width) - 1) << to) * 0x01010101u)));
+  }
+  // A matrix of bits for each eight bytes; byte 7 − i selects what bit i is the parity of.
+  uint64_t matrix = 0;
+  for (unsigned bit = 0; bit < width; ++bit)
+    matrix |= uint64_t(1) << (from + bit) << 8 * (7 - (to + bit));
+  auto bytes = VectorType::get({4 * kLanes}, getI8Type()), quads = VectorType::get({kLanes / 2}, getI64Type());
+  auto cast = [&](Type type, Value value) { return Value(vector::BitCastOp::create(*this, type, value)); };
+  Value matrices = arith::ConstantOp::create(*this, DenseElementsAttr::get(quads, matrix));
+  Value none = LLVM::ConstantOp::create(*this, getI8Type(), getI8IntegerAttr(0));
+  Value moved = LLVM::CallIntrinsicOp::create(*this, bytes, getStringAttr("llvm.x86.vgf2p8affineqb.512"),
+                                              ValueRange{cast(bytes, words), cast(bytes, matrices), none})
+                    .getResult(0);
+  return cast(i32Tile(), moved);
+}
+
 Value KernelBuilder::lookUp(Value table, Value indices) {
   assert(level->looksUp16);
   return LLVM::CallIntrinsicOp::create(*this, f32Tile(), getStringAttr("llvm.x86.avx512.permvar.sf.512"), ValueRange{table, indices})

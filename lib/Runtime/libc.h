@@ -21,6 +21,9 @@
 #define LIBC_FUTEX_WAKE_PRIVATE 129
 #if defined(__x86_64__)
 #define LIBC_SYS_futex 202
+#define LIBC_SYS_arch_prctl 158
+#define LIBC_ARCH_REQ_XCOMP_PERM 0x1023
+#define LIBC_XFEATURE_XTILEDATA 18 /* bit of XCR0 */
 #else /* the numbering that newer architectures share */
 #define LIBC_SYS_futex 98
 #endif
@@ -58,6 +61,9 @@ int munmap(void *address, size_t bytes);
 #define _SC_NPROCESSORS_ONLN LIBC_SC_NPROCESSORS_ONLN
 long sysconf(int name);
 #define SYS_futex LIBC_SYS_futex
+#define SYS_arch_prctl LIBC_SYS_arch_prctl
+#define ARCH_REQ_XCOMP_PERM LIBC_ARCH_REQ_XCOMP_PERM
+#define XFEATURE_XTILEDATA LIBC_XFEATURE_XTILEDATA
 #define FUTEX_WAIT_PRIVATE LIBC_FUTEX_WAIT_PRIVATE
 #define FUTEX_WAKE_PRIVATE LIBC_FUTEX_WAKE_PRIVATE
 long syscall(long number, ...);

@@ -3,8 +3,8 @@
 #include "libc.h"
 
 /* The words that features.def takes bits from. */
-enum { LEAF_1_ECX, LEAF_EXTENDED_ECX, LEAF_7_EBX, LEAF_7_ECX, LEAF_7_1_EAX, HWCAP, HWCAP2, WORDS };
-enum { NONE, YMM = 0x6, ZMM = 0xe6 }; /* bits of XCR0 */
+enum { LEAF_1_ECX, LEAF_EXTENDED_ECX, LEAF_7_EBX, LEAF_7_ECX, LEAF_7_EDX, LEAF_7_1_EAX, HWCAP, HWCAP2, WORDS };
+enum { NONE, YMM = 0x6, ZMM = 0xe6, TILES = 0x600e6 }; /* bits of XCR0 */
 
 static const struct {
   int word, bit, state;
@@ -30,6 +30,7 @@ static unsigned read_words(unsigned *words) {
   if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
     words[LEAF_7_EBX] = b;
     words[LEAF_7_ECX] = c;
+    words[LEAF_7_EDX] = d;
     if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d))
       words[LEAF_7_1_EAX] = a;
   }
@@ -38,12 +39,17 @@ static unsigned read_words(unsigned *words) {
     __asm__("xgetbv" : "=a"(state), "=d"(high) : "c"(0));
   return state;
 }
+
+/* Registers so large that the system saves them only for processes that ask. */
+static int permit_tiles(void) { return !syscall(SYS_arch_prctl, (long)ARCH_REQ_XCOMP_PERM, (long)XFEATURE_XTILEDATA); }
 #else
 static unsigned read_words(unsigned *words) {
   words[HWCAP] = (unsigned)getauxval(AT_HWCAP);
   words[HWCAP2] = (unsigned)getauxval(AT_HWCAP2);
   return 0;
 }
+
+static int permit_tiles(void) { return 0; }
 #endif
 
 uint64_t quanta_cpu_features(void) {
@@ -55,4 +61,11 @@ uint64_t quanta_cpu_features(void) {
       found |= (uint64_t)1 << i;
   }
   return found;
+}
+
+int quanta_cpu_permit(uint64_t wanted) {
+  for (size_t i = 0; i < sizeof features / sizeof *features; ++i)
+    if (wanted >> i & 1 && features[i].state == TILES)
+      return permit_tiles();
+  return 1;
 }

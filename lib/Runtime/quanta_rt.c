@@ -452,8 +452,8 @@ static int initialise(quanta_rt *rt, const quanta_options *options) {
   const quanta_rt_desc *desc = rt->desc;
   const char *model = model_name(rt);
   uint64_t features = quanta_cpu_features();
-  for (int32_t i = desc->code_count; i-- > 0;)
-    if (!(desc->code[i].features & ~features))
+  for (int32_t i = 0; i < desc->code_count && !rt->entry; ++i)
+    if (!(desc->code[i].features & ~features) && quanta_cpu_permit(desc->code[i].features))
       rt->entry = desc->code[i].entry;
   if (!rt->entry)
     return report(create_message, QUANTA_FAILED,

@@ -48,6 +48,8 @@ typedef struct {
 
 /* The features of features.def that this CPU has; bit i is the i-th of the architecture's list. */
 uint64_t quanta_cpu_features(void);
+/* Asks the system for what code with these features needs it to save; 0 if it refuses. Holds for all threads of the process. */
+int quanta_cpu_permit(uint64_t features);
 
 /* The public functions of a model are these, with its descriptor. They return a quanta_status. */
 int quanta_rt_create(const quanta_rt_desc *desc, const quanta_options *options, quanta_rt **rt);

@@ -10,18 +10,19 @@ using namespace quanta;
 using llvm::Triple;
 
 static const TargetLevel levels[] = {
-    // name, architecture, features, bits, registers, dot, f16, counts, lookups
-    {"x86-avx512-vpopcnt", Triple::x86_64, "avx512f,avx512bw,avx512vnni,avx512vpopcntdq", 512, 32, IntegerDot::X86Vnni, true, true, true},
-    {"x86-avx512-vnni", Triple::x86_64, "avx512f,avx512bw,avx512vnni", 512, 32, IntegerDot::X86Vnni, true, false, true},
-    {"x86-avx512", Triple::x86_64, "avx512f,avx512bw", 512, 32, IntegerDot::X86Bytes, true, false, true},
-    {"x86-avx-vnni", Triple::x86_64, "avx2,fma,f16c,avxvnni", 256, 16, IntegerDot::X86Vnni, true, false, false},
-    {"x86-avx2", Triple::x86_64, "avx2,fma,f16c", 256, 16, IntegerDot::X86Bytes, true, false, false},
-    {"x86", Triple::x86_64, "", 128, 16, IntegerDot::X86Words, false, false, false},
+    // name, architecture, features, bits, registers, dot, f16, counts, lookups, bits, matrices
+    {"x86-amx", Triple::x86_64, "avx512f,avx512bw,avx512vnni,avx512vpopcntdq,gfni,amx-tile,amx-int8", 512, 32, IntegerDot::X86Vnni, true, true, true, true, MatrixUnit::X86Tiles},
+    {"x86-avx512-vpopcnt", Triple::x86_64, "avx512f,avx512bw,avx512vnni,avx512vpopcntdq", 512, 32, IntegerDot::X86Vnni, true, true, true, false, MatrixUnit::None},
+    {"x86-avx512-vnni", Triple::x86_64, "avx512f,avx512bw,avx512vnni", 512, 32, IntegerDot::X86Vnni, true, false, true, false, MatrixUnit::None},
+    {"x86-avx512", Triple::x86_64, "avx512f,avx512bw", 512, 32, IntegerDot::X86Bytes, true, false, true, false, MatrixUnit::None},
+    {"x86-avx-vnni", Triple::x86_64, "avx2,fma,f16c,avxvnni", 256, 16, IntegerDot::X86Vnni, true, false, false, false, MatrixUnit::None},
+    {"x86-avx2", Triple::x86_64, "avx2,fma,f16c", 256, 16, IntegerDot::X86Bytes, true, false, false, false, MatrixUnit::None},
+    {"x86", Triple::x86_64, "", 128, 16, IntegerDot::X86Words, false, false, false, false, MatrixUnit::None},
     // The scalable vectors of SVE are at least as wide as these and are not used.
-    {"arm-i8mm", Triple::aarch64, "dotprod,i8mm", 128, 32, IntegerDot::ArmMixed, true, false, false},
-    {"arm-dotprod", Triple::aarch64, "dotprod", 128, 32, IntegerDot::ArmSigned, true, false, false},
-    {"arm", Triple::aarch64, "", 128, 32, IntegerDot::ArmWords, true, false, false},
-    {"generic", Triple::UnknownArch, "", 128, 16, IntegerDot::Generic, false, false, false},
+    {"arm-i8mm", Triple::aarch64, "dotprod,i8mm", 128, 32, IntegerDot::ArmMixed, true, false, false, false, MatrixUnit::None},
+    {"arm-dotprod", Triple::aarch64, "dotprod", 128, 32, IntegerDot::ArmSigned, true, false, false, false, MatrixUnit::None},
+    {"arm", Triple::aarch64, "", 128, 32, IntegerDot::ArmWords, true, false, false, false, MatrixUnit::None},
+    {"generic", Triple::UnknownArch, "", 128, 16, IntegerDot::Generic, false, false, false, false, MatrixUnit::None},
 };
 
 llvm::ArrayRef<TargetLevel> quanta::getTargetLevels() { return levels; }

@@ -17,7 +17,7 @@ folder.mkdir(parents=True, exist_ok=True)
 emulator = sys.argv[2:]
 # Core that is compiled for, and core that runs it.
 CPUS = ([("neoverse-v1", "max"), ("neoverse-n1", "neoverse-n1"), ("cortex-a72", "cortex-a72")] if emulator
-        else [(name, None) for name in ("native", "skylake-avx512", "x86-64-v3", "x86-64-v2")])
+        else [(name, None) for name in ("native", "sapphirerapids", "skylake-avx512", "x86-64-v3", "x86-64-v2")])
 SHAPES = [(37, 100), (16, 33), (5, 300), (130, 256), (48, 20)]
 KINDS = [(bits, zero, 0) for bits in range(1, 9) for zero in ("symmetric", "point", "offset")]
 KINDS += [(2, zero, 3) for zero in ("symmetric", "offset", "symmetric", "symmetric", "symmetric")]
@@ -114,7 +114,7 @@ def quantize(x, act=None):
 layers = [layer(i, *kind) for i, kind in enumerate(KINDS)]
 layers += [layer(i, *kind, group, act, shape) for i, (shape, kind, group, act) in enumerate(OTHERS)]
 cases = {}
-for rows in (1, 2, 7, 150):
+for rows in (1, 2, 7, 33, 150):
     cases[rows] = {f"x{k}": rng.standard_normal((rows, k)).astype(np.float32) for k in {k for _, k in SHAPES}}
     cases[rows]["x100"][0] = 0  # a token of zeros
     cases[rows]["x33"][-1] *= 1e-37
@@ -137,9 +137,11 @@ def run(compiled, core, threads, feeds):
 
 failed = checked = exact = 0
 for level, (cpu, core) in enumerate(CPUS):
-    # The first level gets all layers, the others a third each.
-    used = [i for i in range(len(layers)) if level == 0 or i % 3 == level - 1]
-    if cpu == "skylake-avx512" and "avx512bw" not in pathlib.Path("/proc/cpuinfo").read_text():
+    # The first level and the matrix unit get all layers, the others a third each.
+    used = [i for i in range(len(layers)) if level == 0 or cpu == "sapphirerapids" or i % 3 == level % 3]
+    needed = {"skylake-avx512": "avx512bw", "sapphirerapids": "amx_int8"}.get(cpu)
+    if needed and needed not in pathlib.Path("/proc/cpuinfo").read_text():
+        print(f"{cpu}: not run, this CPU has no {needed}")
         continue
     (folder / f"{cpu}.mlir").write_text(module([layers[i] for i in used]))
     compiled = folder / (cpu if emulator else f"{cpu}.so")

@@ -18,7 +18,7 @@
 namespace mlir::quanta {
 
 /// What a row's rate of operations is compared with.
-enum class Peak { Float, Integer, Popcount };
+enum class Peak { Float, Integer, Popcount, Matrix };
 
 struct BenchmarkRow {
   std::string suite;

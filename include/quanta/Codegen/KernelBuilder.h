@@ -83,6 +83,8 @@ public:
   Value widen(Value tile);
   /// table[indices[i] mod 16] in each lane; where the level says looksUp16.
   Value lookUp(Value table, Value indices);
+  /// `width` bits of each of 64 bytes, from bit `from` on, at bit `to`; the others are zero.
+  Value moveBits(Value words, unsigned width, unsigned from, unsigned to);
   Value subf(Value a, Value b) { return arith::SubFOp::create(*this, a, b); }
   Value mulf(Value a, Value b) { return arith::MulFOp::create(*this, a, b); }
 

@@ -42,7 +42,7 @@ def EmitKernels : Pass<"quanta-emit-kernels", "::mlir::ModuleOp"> {
   let options = [Option<"target", "target", "std::string", "\"x86-avx512-vnni\"", "level of the target, as x86-avx2">];
   let dependentDialects = ["::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect", "::mlir::arith::ArithDialect",
                            "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect", "::mlir::func::FuncDialect",
-                           "::mlir::cf::ControlFlowDialect", "::mlir::LLVM::LLVMDialect"];
+                           "::mlir::cf::ControlFlowDialect", "::mlir::LLVM::LLVMDialect", "::mlir::amx::AMXDialect"];
 }
 
 #endif

@@ -25,6 +25,12 @@ enum class IntegerDot {
   ArmMixed,  ///< usdot
 };
 
+/// The instructions that multiply matrices of bytes which lie in registers of their own.
+enum class MatrixUnit {
+  None,
+  X86Tiles, ///< AMX: 16 rows of 64 bytes a register
+};
+
 struct TargetLevel {
   llvm::StringRef name;
   llvm::Triple::ArchType arch; ///< UnknownArch: any
@@ -35,6 +41,8 @@ struct TargetLevel {
   bool widensHalf;             ///< has an instruction from f16 to f32
   bool countsWords;            ///< has one that counts the bits of lanes of 32 bits; else bytes are counted
   bool looksUp16;              ///< has one that picks any of 16 lanes of 32 bits for every lane
+  bool permutesBits;           ///< has one that makes each bit of a byte from any of its bits
+  MatrixUnit matrix;
 };
 
 /// Best first; the last one serves every processor.

@@ -11,7 +11,7 @@
 //===------------------------------------------------------------------------------------------------------------------------===//
 #include "IntegerLinear.h"
 #include "Gemm.h"
-#include "IntegerOperands.h"
+#include "IntegerMatrix.h"
 #include "quanta/Codegen/IntegerDot.h"
 
 using namespace mlir;
@@ -30,16 +30,27 @@ public:
 
   void emit() {
     emitColumnSums();
-    APInt constant;
-    Value one = b.index(1);
-    if (matchPattern(rows, m_ConstantInt(&constant)))
-      constant == 1 ? emitRow() : emitPanels();
-    else
-      b.ifThen(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, rows, one), [&] { emitRow(); }, [&] { emitPanels(); });
+    ifRows(2,
+           [&] {
+             if (std::optional<int64_t> fewest = getFewestMatrixRows(*b.level, weight))
+               ifRows(*fewest, [&] { emitIntegerMatrix(*this); }, [&] { emitPanels(); });
+             else
+               emitPanels();
+           },
+           [&] { emitRow(); });
     memref::DeallocOp::create(b, columnSums);
   }
 
 private:
+  /// One body for so many rows or more, and another for fewer.
+  void ifRows(int64_t fewest, function_ref<void()> many, function_ref<void()> few) {
+    APInt constant;
+    if (matchPattern(rows, m_ConstantInt(&constant)))
+      constant.getSExtValue() >= fewest ? many() : few();
+    else
+      b.ifThen(b.less(rows, b.index(fewest)), few, many);
+  }
+
   /// The activations of columns `column` to `column + 3` of a row in every lane.
   Value loadWord(Value row, Value column) {
     auto four = VectorType::get({4}, b.getI8Type()), word = VectorType::get({1}, b.getI32Type());

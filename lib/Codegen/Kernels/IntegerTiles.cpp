@@ -151,15 +151,12 @@ SmallVector<Value> IntegerTiles::decode(KernelBuilder &b, Value tile, Value bloc
     return codes;
   }
   for (const TileField &field : fields()) {
-    unsigned target = field.shift + isDoubled(), mask = ((1u << field.width) - 1) << target;
+    unsigned target = field.shift + isDoubled();
     int64_t perWord = 8 / field.width;
     for (int64_t word = 0; word < shape.blockColumns * field.width / 32; ++word) {
       Value packed = line(b, tile, block, field.firstWord + word);
       for (int64_t slot = 0; slot < perWord; ++slot) {
-        int32_t down = static_cast<int32_t>(field.width * slot) - static_cast<int32_t>(target);
-        Value part = down >= 0 ? b.shiftRight(packed, down) : Value(arith::ShLIOp::create(b, packed, b.tileOf(-down)));
-        if (field.width < 8)
-          part = b.andi(part, b.tileOf(bytes(mask)));
+        Value part = b.moveBits(packed, field.width, field.width * slot, target);
         Value &code = codes[word * perWord + slot];
         code = code ? Value(arith::OrIOp::create(b, code, part)) : part;
       }

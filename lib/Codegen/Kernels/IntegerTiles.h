@@ -23,6 +23,9 @@ public:
   int64_t blockColumns() const { return shape.blockColumns; }
   /// Words of four codes in a decoded block: columns 4i to 4i + 3 in the i-th, rounded up.
   int64_t blockWords() const { return shape.blockColumns / 4; }
+  /// Lines of 16 words in a stored block.
+  int64_t blockLines() const { return shape.blockBytes / (4 * ::quanta::kTileRows); }
+  int64_t tileBlocks() const { return shape.tileBlocks; }
   int64_t groupBlocks() const { return shape.getFirstBlock(1); }
   /// Blocks of a group; only the last may have fewer than the others.
   Value groupBlocks(KernelBuilder &b, Value group) const;

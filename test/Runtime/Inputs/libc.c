@@ -1,4 +1,7 @@
 #define _GNU_SOURCE
+#ifdef __x86_64__
+#include <asm/prctl.h>
+#endif
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -30,6 +33,12 @@ SAME(SIG_SETMASK);
 SAME(FUTEX_WAIT_PRIVATE);
 SAME(FUTEX_WAKE_PRIVATE);
 SAME(SYS_futex);
+#ifdef __x86_64__
+SAME(SYS_arch_prctl);
+#ifdef ARCH_REQ_XCOMP_PERM
+SAME(ARCH_REQ_XCOMP_PERM);
+#endif
+#endif
 SAME(AT_HWCAP);
 SAME(AT_HWCAP2);
 _Static_assert(_SC_NPROCESSORS_ONLN == LIBC_SC_NPROCESSORS_ONLN, "");

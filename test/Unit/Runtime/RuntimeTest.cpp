@@ -297,6 +297,10 @@ TEST(Runtime, CodeIsChosenByTheFeaturesOfTheCPU) {
   EXPECT_EQ(quanta_cpu_features() & 1, 1u) << "every CPU of the last twenty years has SSE3";
   EXPECT_EQ(quanta_cpu_features() >> 13 & 1, static_cast<uint64_t>(__builtin_cpu_supports("avx2") != 0));
   EXPECT_EQ(quanta_cpu_features() >> 15 & 1, static_cast<uint64_t>(__builtin_cpu_supports("avx512f") != 0));
+  // Only tiles need permission: the last two features of the list.
+  EXPECT_TRUE(quanta_cpu_permit((uint64_t(1) << 29) - 1));
+  bool hasTiles = quanta_cpu_features() >> 29 & 1;
+  EXPECT_TRUE(!hasTiles || quanta_cpu_permit(uint64_t(1) << 29)) << "Linux saves tiles for whoever asks";
 #endif
   EXPECT_EQ(Instance(quanta_options{1, 0, nullptr, nullptr}, test_model_desc_future).status, QUANTA_FAILED);
   EXPECT_NE(std::string(quanta_rt_last_error(nullptr)).find("this CPU does not have all instructions"), std::string::npos);
