@@ -38,7 +38,10 @@ struct EmitKernels : public mlir::quanta::impl::EmitKernelsBase<EmitKernels> {
       return WalkResult::advance();
     });
     if (result.wasInterrupted())
-      signalPassFailure();
+      return signalPassFailure();
+    for (auto function : llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>()))
+      if (function->hasAttr("quanta.epilogue"))
+        function.erase();
   }
 
   func::FuncOp getFunction(KernelOp kernel, DenseMap<Attribute, func::FuncOp> &emitted, SymbolTable &symbols) {
@@ -74,6 +77,8 @@ struct EmitKernels : public mlir::quanta::impl::EmitKernelsBase<EmitKernels> {
     ValueRange all = body->getArguments();
     size_t inputs = kernel.getInputs().size(), weights = kernel.getWeights().size();
     KernelArgs args{kernel.getConfig(), all.take_front(inputs), all.slice(inputs, weights), all.drop_front(inputs + weights)};
+    if (auto name = kernel.getConfig().getAs<FlatSymbolRefAttr>("epilogue"))
+      args.epilogue = symbols.lookup<func::FuncOp>(name.getValue());
     emitter(b, args);
     b.setInsertionPointToEnd(body);
     func::ReturnOp::create(b);

@@ -21,6 +21,10 @@ void mlir::quanta::buildLoweringPipeline(OpPassManager &pm, const LoweringOption
   addCleanup(pm);
   pm.addNestedPass<func::FuncOp>(createFuseLinalg());
   addCleanup(pm);
+  if (options.afterFuse) {
+    options.afterFuse(pm);
+    addCleanup(pm);
+  }
   pm.addPass(createConstantsToWeights());
 
   // Buffers.

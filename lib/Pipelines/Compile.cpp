@@ -63,6 +63,7 @@ void mlir::quanta::buildLowerPhase(OpPassManager &passes, const ::quanta::Target
   LoweringOptions lowering;
   lowering.vectorBits = level.vectorBits;
   lowering.beforeBufferize = [](OpPassManager &pm) { pm.addPass(createOutlineKernels()); };
+  lowering.afterFuse = [](OpPassManager &pm) { pm.addPass(createFuseEpilogues()); };
   lowering.afterBufferize = [&level](OpPassManager &pm) {
     EmitKernelsOptions kernels;
     kernels.target = level.name.str();

@@ -25,8 +25,33 @@ def OutlineKernels : Pass<"quanta-outline-kernels", "::mlir::ModuleOp"> {
            {encoding = #quanta.packed<>, shape = array<i64: 64, 384>} -> tensor<?x64xf32>
     ```
   }];
-  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::tensor::TensorDialect", "::mlir::linalg::LinalgDialect", "::mlir::arith::ArithDialect",
-                           "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect"];
+  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::tensor::TensorDialect", "::mlir::linalg::LinalgDialect",
+                           "::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect"];
+}
+
+def FuseEpilogues : Pass<"quanta-fuse-epilogues", "::mlir::ModuleOp"> {
+  let summary = "Let kernels that multiply integers finish their sums: elementwise ops, and codes for the next layer";
+  let description = [{
+    An elementwise `linalg.generic` that is the only user of an integer kernel's result (`linear` of encoded activations,
+    `integer_conv2d`) becomes the kernel's epilogue: a private function of the sum and the op's other operands (of the result's
+    shape, or one for each output channel), named in the kernel's config and applied to 16 lanes at a time while they are in
+    registers. Equal epilogues share a function. A `quantize` or `quantize_image` kernel with known scales that reads the result then
+    becomes an output of the kernel: bytes are stored at once, and floats only if something else reads them.
+
+    Runs behind `quanta-fuse`, so that a chain is one op. Not fused: ops with reductions, reads of other shapes, more than four other
+    operands; scales that are found at run time, which need a whole row; images of unknown size. Cost: linear in the ops.
+
+    ```mlir
+    %y = quanta.kernel "linear" ins(%codes, %bias : …) weights(…) outs(%e : tensor<?x64xf32>) {activation = #a, …} -> tensor<?x64xf32>
+    %r = linalg.generic … ins(%y : tensor<?x64xf32>) { arith.maximumf %in, %zero }
+    %q = quanta.kernel "quantize" ins(%r : tensor<?x64xf32>) outs(%f : tensor<?x64xi8>) {activation = #b} -> tensor<?x64xi8>
+    // becomes
+    %q = quanta.kernel "linear" ins(%codes, %bias : …) weights(…) outs(%f : tensor<?x64xi8>)
+           {activation = #a, epilogue = @epilogue, operands = array<i64>, result_encoding = #b, …} -> tensor<?x64xi8>
+    ```
+  }];
+  let dependentDialects = ["::mlir::tensor::TensorDialect", "::mlir::linalg::LinalgDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::func::FuncDialect"];
 }
 
 def EmitKernels : Pass<"quanta-emit-kernels", "::mlir::ModuleOp"> {

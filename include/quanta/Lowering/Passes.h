@@ -28,6 +28,7 @@ namespace mlir::quanta {
 struct LoweringOptions {
   unsigned vectorBits = 512;
   std::function<void(OpPassManager &)> beforeBufferize; ///< runs first: compute ops become quanta.kernel on tensors
+  std::function<void(OpPassManager &)> afterFuse;       ///< on tensors: kernels take ops that follow them
   std::function<void(OpPassManager &)> afterBufferize;  ///< quanta.kernel on buffers becomes calls of functions
 };
 

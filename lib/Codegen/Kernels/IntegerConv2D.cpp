@@ -7,6 +7,7 @@
 //
 //===--------------------------------------------------------------------------------------------------------------------===//
 #include "IntegerConv2D.h"
+#include "Epilogue.h"
 #include "Gemm.h"
 #include "IntegerTiles.h"
 #include "Quantize.h"
@@ -46,26 +47,32 @@ void ImagePads::finish(int64_t width) {
 
 //===- Codes of images ----------------------------------------------------------------------------------------------------===//
 
+/// Planes of an image of codes that a task walks over.
+static int64_t planesOfTask(MemRefType codes) {
+  int64_t size = ShapedType::isDynamic(codes.getDimSize(2) | codes.getDimSize(3)) ? 0 : codes.getDimSize(2) * codes.getDimSize(3);
+  return size ? std::max<int64_t>(1, 16384 / size) : 1;
+}
+
+/// Gives bytes `begin` to `end` the code of zero; there are 16 or more.
+static void fillPlane(KernelBuilder &b, Value bytes, Value begin, Value end, int64_t zero) {
+  Value code = arith::ConstantOp::create(b, DenseElementsAttr::get(VectorType::get({kLanes}, b.getI8Type()), static_cast<int8_t>(zero)));
+  b.loop(begin, end, kLanes, [&](Value at) { b.storeTile(code, bytes, {b.min(at, b.sub(end, b.index(kLanes)))}); });
+}
+
 void mlir::quanta::emitQuantizeImage(KernelBuilder &b, const KernelArgs &args) {
   Value x = args.inputs[0], codes = args.outputs[0];
   auto affine = cast<AffineAttr>(args.config.get("activation"));
-  auto type = cast<MemRefType>(codes.getType());
   Value height = b.dim(x, 2), width = b.dim(x, 3), stored = b.dim(codes, 3), plane = b.mul(b.dim(codes, 2), stored);
   SmallVector<ReassociationIndices> all{{0, 1, 2, 3}}, planes{{0, 1}, {2}, {3}};
   Value to = memref::CollapseShapeOp::create(b, codes, all), from = memref::CollapseShapeOp::create(b, x, planes);
   Value inverse = b.tileOf(1 / affine.getScales()[0]), zero = b.tileOf(static_cast<float>(affine.getZeros()[0]));
-  auto bytes = VectorType::get({kLanes}, b.getI8Type());
-  Value border = arith::ConstantOp::create(b, DenseElementsAttr::get(bytes, static_cast<int8_t>(affine.getZeros()[0])));
-
-  int64_t size = ShapedType::isDynamic(type.getDimSize(2) | type.getDimSize(3)) ? 0 : type.getDimSize(2) * type.getDimSize(3);
-  int64_t perTask = size ? std::max<int64_t>(1, 16384 / size) : 1;
+  int64_t perTask = planesOfTask(cast<MemRefType>(codes.getType()));
   Value count = b.dim(from, 0);
   b.parallel(b.ceilDiv(count, perTask), [&](Value task) {
     Value first = b.mul(task, perTask);
     b.loop(first, b.min(count, b.add(first, perTask)), 1, [&](Value index) {
-      Value begin = b.mul(index, plane), end = b.add(begin, plane);
-      // The rows behind the image have room for a whole tile, so the last border may be written from the end.
-      b.loop(begin, end, kLanes, [&](Value at) { b.storeTile(border, to, {b.min(at, b.sub(end, b.index(kLanes)))}); });
+      Value begin = b.mul(index, plane);
+      fillPlane(b, to, begin, b.add(begin, plane), affine.getZeros()[0]);
       Value corner = b.add(begin, b.add(b.mul(stored, args.getInt("top")), args.getInt("left")));
       // What a row's last tile writes too far is the border's code, and the next row is written later.
       b.loop(b.index(0), height, 1, [&](Value row) {
@@ -83,6 +90,12 @@ void mlir::quanta::emitQuantizeImage(KernelBuilder &b, const KernelArgs &args) {
 
 namespace {
 
+/// Where 16 neighbouring output pixels are stored as codes.
+struct CodePlaces {
+  Value full;                                     ///< whether they exist and lie in one row, all of them
+  SmallVector<std::pair<Value, Value>> rows; ///< for each output row: where lane 0 would lie in a channel, and the lanes that do
+};
+
 /// Where 16 neighbouring output pixels lie in an input channel, for one output row that they touch.
 struct PixelRow {
   Value offset; ///< lane i reads offset + stride · i
@@ -96,7 +109,7 @@ struct PixelLanes {
 class IntegerConv2D {
 public:
   IntegerConv2D(KernelBuilder &b, const KernelArgs &args)
-      : b(b), args(args), codes(args.inputs[0]), y(args.outputs[0]), bias(args.inputs.size() > 1 ? args.inputs[1] : Value()),
+      : b(b), args(args), epilogue(b, args), codes(args.inputs[0]), bias(epilogue.inputs.size() > 1 ? epilogue.inputs[1] : Value()),
         weight(cast<UniformAttr>(Attribute(cast<PackedAttr>(args.config.get("encoding")).getBase())), args.getInts("shape"), args.weights),
         shape(args.getInts("shape")), strides(args.getInts("strides")), pads(args.getInts("pads")), convGroups(args.getInt("groups")),
         activationScale(cast<AffineAttr>(args.config.get("activation")).getScales()[0]) {}
@@ -104,15 +117,19 @@ public:
   void emit() {
     emitSizes();
     emitShifts();
+    if (epilogue.codes)
+      emitBorders();
     int64_t width = b.registers.tiles;
-    Value pixels = b.dim(output, 2), panels = b.ceilDiv(pixels, b.registers.columns());
-    b.parallel(b.mul(b.dim(y, 0), panels), [&](Value task) {
+    Value pixels = b.mul(outHeight, outWidth), panels = b.ceilDiv(pixels, b.registers.columns());
+    b.parallel(b.mul(b.dim(codes, 0), panels), [&](Value task) {
       Value pixel = b.mul(b.rem(task, panels), b.registers.columns());
       n = b.div(task, panels);
-      firstPixels.clear(), exists.clear();
+      firstPixels.clear(), exists.clear(), places.clear();
       for (int64_t t = 0; t < width; ++t) {
         firstPixels.push_back(b.add(pixel, t * kLanes));
         exists.push_back(b.mask(b.sub(pixels, firstPixels[t])));
+        if (epilogue.codes)
+          places.push_back(placeCodes(firstPixels[t], b.sub(pixels, firstPixels[t])));
       }
       panel = b.scratch({width, (weight.columns() + 3) / 4, kLanes}, b.getI32Type());
       columnSums = b.scratch({width, weight.groups(), kLanes}, b.getI32Type());
@@ -144,15 +161,72 @@ private:
   void emitSizes() {
     stored = b.dim(codes, 3), plane = b.mul(b.dim(codes, 2), stored);
     image = memref::CollapseShapeOp::create(b, codes, ArrayRef<ReassociationIndices>{{0, 1, 2, 3}});
-    output = memref::CollapseShapeOp::create(b, y, ArrayRef<ReassociationIndices>{{0}, {1}, {2, 3}});
-    outHeight = b.dim(y, 2), outWidth = b.dim(y, 3);
-    int64_t fixed = cast<MemRefType>(y.getType()).getDimSize(3);
+    int64_t fixed = ShapedType::kDynamic;
+    if (Value y = epilogue.floats) {
+      output = withPixels(y);
+      outHeight = b.dim(y, 2), outWidth = b.dim(y, 3);
+      fixed = cast<MemRefType>(y.getType()).getDimSize(3);
+    }
+    if (epilogue.codes) {
+      results = memref::CollapseShapeOp::create(b, epilogue.codes, ArrayRef<ReassociationIndices>{{0, 1, 2, 3}});
+      ArrayRef<int64_t> size = args.getInts("result_size");
+      outHeight = b.index(size[0]), outWidth = b.index(size[1]);
+      fixed = resultWidth = size[1];
+    }
     // A window of one pixel that leaves none out: the image is one row.
     bool none = llvm::all_of(pads, [](int64_t pad) { return pad == 0; }) && args.getInt("left") == 0 && args.has("whole_rows");
     if (none && shape[2] * shape[3] == 1 && strides[0] == 1 && strides[1] == 1)
       outWidth = b.mul(outHeight, outWidth), outHeight = b.index(1), touched = 1;
     else if (!ShapedType::isDynamic(fixed))
-      touched = fixed % kLanes == 0 ? 1 : (kLanes + fixed - 2) / std::max<int64_t>(1, fixed) + 1;
+      touched = countTouched(fixed);
+  }
+
+  /// Before the codes that they surround are written.
+  void emitBorders() {
+    Value size = b.mul(b.dim(epilogue.codes, 2), b.dim(epilogue.codes, 3)), count = b.mul(b.dim(codes, 0), b.index(weight.rows()));
+    int64_t perTask = planesOfTask(cast<MemRefType>(epilogue.codes.getType()));
+    b.parallel(b.ceilDiv(count, perTask), [&](Value task) {
+      Value first = b.mul(task, perTask), last = b.min(count, b.add(first, perTask));
+      fillPlane(b, results, b.mul(first, size), b.mul(last, size), epilogue.zeroCode());
+    });
+  }
+
+  /// [N, C, H, W] as [N, C, pixels].
+  Value withPixels(Value image) { return memref::CollapseShapeOp::create(b, image, ArrayRef<ReassociationIndices>{{0}, {1}, {2, 3}}); }
+
+  /// Output rows of this width that 16 pixels touch at most, where the first of them is a multiple of 16.
+  static int64_t countTouched(int64_t width) { return width % kLanes == 0 ? 1 : (kLanes + width - 2) / std::max<int64_t>(1, width) + 1; }
+
+  CodePlaces placeCodes(Value first, Value valid) {
+    auto type = cast<MemRefType>(epilogue.codes.getType());
+    Value row = b.div(first, resultWidth), column = b.rem(first, resultWidth), rest = b.sub(b.index(resultWidth), column);
+    CodePlaces found;
+    found.full = arith::CmpIOp::create(b, arith::CmpIPredicate::sge, b.min(rest, valid), b.index(kLanes));
+    for (int64_t i = 0; i < countTouched(resultWidth); ++i) {
+      Value at = b.add(b.mul(b.add(row, args.getInt("result_top") + i), type.getDimSize(3)),
+                       b.add(column, b.index(args.getInt("result_left") - i * resultWidth)));
+      Value lanes = b.mask(b.min(valid, b.add(rest, i * resultWidth)));
+      if (i) {
+        Value above = b.mask(b.add(rest, (i - 1) * resultWidth)), none = arith::ConstantOp::create(b, DenseElementsAttr::get(cast<VectorType>(above.getType()), false));
+        lanes = arith::SelectOp::create(b, above, none, lanes);
+      }
+      found.rows.push_back({at, lanes});
+    }
+    return found;
+  }
+
+  void storeCodes(Value bytes, Value row, int64_t tile) {
+    auto type = cast<MemRefType>(epilogue.codes.getType());
+    Value channel = b.mul(b.add(b.mul(n, b.index(weight.rows())), row), type.getDimSize(2) * type.getDimSize(3));
+    const CodePlaces &place = places[tile];
+    b.ifThen(place.full, [&] { b.storeTile(bytes, results, {b.add(channel, place.rows.front().first)}); },
+             [&] {
+               // LLVM 22 stores four bytes where one lane of a truncated vector is stored: hide that it is one. Codes are above −128.
+               Value least = arith::ConstantOp::create(b, DenseElementsAttr::get(cast<VectorType>(bytes.getType()), int8_t(-127)));
+               Value hidden = arith::MaxSIOp::create(b, bytes, least);
+               for (auto [at, lanes] : place.rows)
+                 b.storeMasked(hidden, results, {b.add(channel, at)}, lanes);
+             });
   }
 
   /// How far each column of the contraction lies behind the first.
@@ -233,25 +307,29 @@ private:
     Value corner = b.add(origin, b.add(b.mul(stored, args.getInt("top") - pads[0]), b.index(args.getInt("left") - pads[1])));
     int64_t whole = weight.columns() / 4, rest = weight.columns() % 4;
     auto column = [&](Value k) { return loadColumn(lanes, b.add(corner, b.load(shifts, {k}))); };
-    b.loop(b.index(0), b.index(whole), 1, [&](Value word) {
-      SmallVector<Value> four;
-      for (int64_t j = 0; j < 4; ++j)
-        four.push_back(column(b.add(b.mul(word, 4), j)));
-      b.storeTile(makeWord(four), panel, {b.index(slot), word, b.index(0)});
-    });
-    if (rest) {
-      SmallVector<Value> four(4, arith::ConstantOp::create(b, DenseElementsAttr::get(bytes(), int8_t(0))));
-      for (int64_t j = 0; j < rest; ++j)
-        four[j] = column(b.index(4 * whole + j));
-      b.storeTile(makeWord(four), panel, {b.index(slot), b.index(whole), b.index(0)});
-    }
     Value ones = b.tileOf(0x01010101);
+    auto add = [&](Value sum, ArrayRef<Value> four, Value word) {
+      Value bytes = makeWord(four);
+      b.storeTile(bytes, panel, {b.index(slot), word, b.index(0)});
+      return emitIntegerDot(b, sum, ones, bytes, 1);
+    };
     b.loop(b.index(0), b.index(weight.groups()), 1, [&](Value group) {
-      Value sum = b.loop(b.index(0), words(group), 1, ValueRange{b.tileOf(0)}, [&](Value word, ValueRange carried) {
-        return SmallVector<Value>{emitIntegerDot(b, carried[0], ones, b.loadTile(panel, {b.index(slot), panelWord(group, word), b.index(0)}), 1)};
+      Value first = panelWord(group, b.index(0)), end = b.min(b.add(first, words(group)), b.index(whole));
+      Value sum = b.loop(first, end, 1, ValueRange{b.tileOf(0)}, [&](Value word, ValueRange carried) {
+        SmallVector<Value> four;
+        for (int64_t j = 0; j < 4; ++j)
+          four.push_back(column(b.add(b.mul(word, 4), j)));
+        return SmallVector<Value>{add(carried[0], four, word)};
       })[0];
       b.storeTile(sum, columnSums, {b.index(slot), group, b.index(0)});
     });
+    if (!rest)
+      return;
+    SmallVector<Value> four(4, arith::ConstantOp::create(b, DenseElementsAttr::get(bytes(), int8_t(0))));
+    for (int64_t j = 0; j < rest; ++j)
+      four[j] = column(b.index(4 * whole + j));
+    SmallVector<Value> last{b.index(slot), b.index(weight.groups() - 1), b.index(0)};
+    b.storeTile(add(b.loadTile(columnSums, last), four, b.index(whole)), columnSums, last);
   }
 
   //===- Weights ------------------------------------------------------------------------------------------------------------===//
@@ -324,8 +402,21 @@ private:
     for (int64_t r = 0; r < count; ++r) {
       Value at = b.add(row, r), initial = bias ? b.splat(b.load(bias, {at})) : b.tileOf(0.0f);
       for (int64_t t = 0; t < width; ++t)
-        b.storeMasked(b.fma(totals[r * width + t], b.tileOf(activationScale), initial), output, {n, at, firstPixels[t]}, exists[t]);
+        store(b.fma(totals[r * width + t], b.tileOf(activationScale), initial), at, t);
     }
+  }
+
+  void store(Value result, Value row, int64_t tile) {
+    auto load = [&](Value operand, EpilogueOperand kind) -> Value {
+      if (kind == EpilogueOperand::Channel)
+        return b.splat(b.load(operand, {row}));
+      return b.loadMasked(withPixels(operand), {n, row, firstPixels[tile]}, exists[tile], b.tileOf(0.0f));
+    };
+    result = epilogue.apply(result, load);
+    if (epilogue.floats)
+      b.storeMasked(result, output, {n, row, firstPixels[tile]}, exists[tile]);
+    if (epilogue.codes)
+      storeCodes(epilogue.encode(result, load), row, tile);
   }
 
   /// scale · (Σ q·x − zero · Σ x) + offset · Σ x, added to the sum over groups.
@@ -342,16 +433,19 @@ private:
 
   KernelBuilder &b;
   const KernelArgs &args;
-  Value codes, y, bias;
+  Epilogue epilogue;
+  Value codes, bias;
   IntegerTiles weight;
   ArrayRef<int64_t> shape, strides, pads;
   int64_t convGroups;
   float activationScale;
   int64_t touched = 0; ///< output rows that 16 pixels touch at most, 0 if that is not known
-  Value image, output, stored, plane, outHeight, outWidth, shifts;
+  int64_t resultWidth = 0; ///< of the image of codes that is made
+  Value image, output, results, stored, plane, outHeight, outWidth, shifts;
   // Of a task.
   Value n, panel, columnSums, decoded, scales, zeros, offsets;
   SmallVector<Value> firstPixels, exists;
+  SmallVector<CodePlaces> places;
 };
 
 } // namespace

@@ -253,7 +253,7 @@ private:
         pieces.push_back([=, tiles = SmallVector<Value>(tiles)] {
           Value row = b.add(b.mul(b.add(b.mul(index, chunks), chunkIndex), rowsOfChunk), r);
           for (Value tile : tiles)
-            memref::PrefetchOp::create(b, x.y, ValueRange{b.min(b.add(firstRow, row), last), b.mul(tile, kLanes)}, /*isWrite=*/true,
+            memref::PrefetchOp::create(b, x.getResult(), ValueRange{b.min(b.add(firstRow, row), last), b.mul(tile, kLanes)}, /*isWrite=*/true,
                                        /*localityHint=*/3, /*isDataCache=*/true);
         });
       return pieces;

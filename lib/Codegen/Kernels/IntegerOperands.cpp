@@ -9,10 +9,11 @@ using namespace mlir::quanta;
 static Value toFloat(KernelBuilder &b, Value integers) { return arith::SIToFPOp::create(b, b.f32Tile(), integers); }
 
 IntegerOperands::IntegerOperands(KernelBuilder &b, const KernelArgs &args)
-    : b(b), weight(cast<UniformAttr>(Attribute(cast<PackedAttr>(args.config.get("encoding")).getBase())), args.getInts("shape"),
+    : b(b), epilogue(b, args),
+      weight(cast<UniformAttr>(Attribute(cast<PackedAttr>(args.config.get("encoding")).getBase())), args.getInts("shape"),
                    args.weights),
-      codes(args.inputs[0]), y(args.outputs[0]), rows(b.dim(codes, 0)) {
-  ValueRange inputs = args.inputs.drop_front();
+      codes(args.inputs[0]), rows(b.dim(codes, 0)) {
+  ValueRange inputs = epilogue.inputs.drop_front();
   if (auto affine = dyn_cast<AffineAttr>(args.config.get("activation"))) {
     parts = getIntegerParts(affine, weight.uniform(), args.getInts("shape"));
     if (affine.getSegmentCount() == 1)
@@ -118,5 +119,27 @@ void IntegerOperands::store(Value sum, Value row, Value tile) {
   Value result = bias ? b.fma(sum, scale, loadVector(bias)) : b.mulf(sum, scale);
   if (offsets)
     result = b.fma(b.splat(b.load(offsets, {row})), loadVector(weightSums), result);
-  whole ? b.storeTile(result, y, {row, column}) : b.storeMasked(result, y, {row, column}, mask);
+  auto load = [&](Value operand, EpilogueOperand kind) {
+    if (kind == EpilogueOperand::Channel)
+      return loadVector(operand);
+    return whole ? b.loadTile(operand, {row, column}) : b.loadMasked(operand, {row, column}, mask, b.tileOf(0.0f));
+  };
+  result = epilogue.apply(result, load);
+  if (Value y = epilogue.floats)
+    whole ? b.storeTile(result, y, {row, column}) : b.storeMasked(result, y, {row, column}, mask);
+  if (epilogue.codes)
+    storeCodes(epilogue.encode(result, load), row, tile, mask);
+}
+
+void IntegerOperands::storeCodes(Value bytes, Value row, Value tile, Value mask) {
+  Value none = arith::ConstantOp::create(b, DenseElementsAttr::get(VectorType::get({kLanes}, b.getI8Type()), int8_t(0)));
+  if (mask)
+    bytes = arith::SelectOp::create(b, mask, bytes, none);
+  b.storeTile(bytes, epilogue.codes, {row, b.mul(tile, kLanes)});
+  int64_t stored = cast<MemRefType>(epilogue.codes.getType()).getDimSize(1), first = weight.tiles() * kLanes;
+  if (first < stored) // rows end with zeros
+    b.ifThen(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, tile, b.index(weight.tiles() - 1)), [&] {
+      for (int64_t column = first; column < stored; column += kLanes)
+        b.storeTile(none, epilogue.codes, {row, b.index(column)});
+    });
 }

@@ -2,6 +2,7 @@
 #ifndef QUANTA_LIB_CODEGEN_KERNELS_INTEGEROPERANDS_H
 #define QUANTA_LIB_CODEGEN_KERNELS_INTEGEROPERANDS_H
 
+#include "Epilogue.h"
 #include "IntegerLinear.h"
 #include "IntegerTiles.h"
 
@@ -31,13 +32,18 @@ public:
   IntegerTiles::Affine affine(Value tile, const Part &one);
   /// scale · (Σ q·x − zero · Σ x) + offset · Σ x, added to the sum over parts.
   Value addGroup(const IntegerTiles::Affine &affine, Value products, Value columnSum, Value sum);
-  /// Scales the sum over all parts, adds the bias and stores it to 16 columns of y.
+  /// What is stored: floats, or else codes.
+  Value getResult() const { return epilogue.floats ? epilogue.floats : epilogue.codes; }
+  /// Scales the sum over all parts, adds the bias and stores 16 columns of what the epilogue makes of it.
   void store(Value sum, Value row, Value tile);
+  /// `mask`: of columns that exist, null if all do.
+  void storeCodes(Value bytes, Value row, Value tile, Value mask);
 
   KernelBuilder &b;
+  Epilogue epilogue;
   IntegerTiles weight;
   std::vector<IntegerPart> parts;
-  Value codes, partTable, factors, bias, y, rows, columnSums; ///< factors: of parts
+  Value codes, partTable, factors, bias, rows, columnSums; ///< factors: of parts
   Value scales, offsets, weightSums;                          ///< scales, offsets: of rows
   float constantScale = 1; ///< of all activations, without scales and factors
 };

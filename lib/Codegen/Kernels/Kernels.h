@@ -10,6 +10,7 @@ namespace mlir::quanta {
 struct KernelArgs {
   DictionaryAttr config;
   ValueRange inputs, weights, outputs;
+  func::FuncOp epilogue = {}; ///< what happens to sums before they are stored (Epilogue.h)
 
   int64_t getInt(StringRef name) const { return cast<IntegerAttr>(config.get(name)).getInt(); }
   float getFloat(StringRef name) const { return cast<FloatAttr>(config.get(name)).getValueAsDouble(); }

@@ -1,0 +1,56 @@
+//===- Epilogue.cpp - What happens to a kernel's sums before they are stored ------------------------------------------------===//
+#include "Epilogue.h"
+#include "Quantize.h"
+#include "mlir/IR/IRMapping.h"
+
+using namespace mlir;
+using namespace mlir::quanta;
+
+bool mlir::quanta::hasEpilogue(StringRef family, DictionaryAttr config) {
+  return family == "integer_conv2d" || (family == "linear" && config.contains("activation"));
+}
+
+Epilogue::Epilogue(KernelBuilder &b, const KernelArgs &args)
+    : inputs(args.inputs), b(b), args(args), encoding(dyn_cast_or_null<AffineAttr>(args.config.get("result_encoding"))) {
+  if (encoding && encoding.getSegmentCount() > 1) {
+    parameters = inputs.take_back(2);
+    inputs = inputs.drop_back(2);
+  }
+  if (args.has("operands")) {
+    operands = inputs.take_back(args.getInts("operands").size());
+    inputs = inputs.drop_back(operands.size());
+  }
+  if (!encoding || args.outputs.size() == 2)
+    floats = args.outputs.front();
+  if (encoding)
+    codes = args.outputs.back();
+}
+
+Value Epilogue::apply(Value lanes, Load load) const {
+  if (!args.epilogue)
+    return lanes;
+  Block &body = func::FuncOp(args.epilogue).getBody().front();
+  IRMapping mapping;
+  mapping.map(body.getArgument(0), lanes);
+  for (auto [i, operand] : llvm::enumerate(operands))
+    mapping.map(body.getArgument(i + 1), load(operand, static_cast<EpilogueOperand>(args.getInts("operands")[i])));
+  for (Operation &op : body.without_terminator()) {
+    if (auto constant = dyn_cast<arith::ConstantOp>(op)) {
+      auto type = VectorType::get({kLanes}, constant.getType());
+      mapping.map(constant.getResult(), arith::ConstantOp::create(b, DenseElementsAttr::get(type, constant.getValue())).getResult());
+      continue;
+    }
+    Operation *wide = b.clone(op, mapping);
+    wide->getResult(0).setType(VectorType::get({kLanes}, op.getResult(0).getType()));
+  }
+  return mapping.lookup(body.getTerminator()->getOperand(0));
+}
+
+Value Epilogue::encode(Value lanes, Load load) const {
+  bool one = parameters.empty();
+  Value inverse = one ? b.tileOf(1 / encoding.getScales()[0]) : load(parameters[0], EpilogueOperand::Channel);
+  Value zero = one ? b.tileOf(static_cast<float>(encoding.getZeros()[0])) : load(parameters[1], EpilogueOperand::Channel);
+  return emitByte(b, emitAffineCode(b, lanes, inverse, zero, encoding.getBits()));
+}
+
+int8_t Epilogue::zeroCode() const { return static_cast<int8_t>(encoding.getZeros()[0]); }

@@ -1,0 +1,83 @@
+// RUN: quant-opt %s -split-input-file --quanta-fuse-epilogues | FileCheck %s
+
+#a = #quanta.affine<bits = 8, scales = [0.5], zeros = [3]>
+#packed = #quanta.packed<base = #quanta.uniform<bits = 8>>
+#id = affine_map<(d0, d1, d2) -> (d0, d1, d2)>
+#last = affine_map<(d0, d1, d2) -> (d2)>
+
+// A layer, its rectifier and the codes that the next one reads: no floats are stored.
+// CHECK-LABEL: func @codes
+// CHECK: %[[Q:.*]] = quanta.kernel "linear" ins(%{{.*}}, %{{.*}}, %{{.*}}) weights(%{{.*}}) outs(%{{.*}} : tensor<?x64xi8>) {activation = {{.*}}, epilogue = @epilogue, operands = array<i64: 1>, result_encoding = #{{.*}} -> tensor<?x64xi8>
+// CHECK-NOT: linalg.generic
+// CHECK: return %[[Q]]
+// CHECK: func.func private @epilogue(%[[SUM:.*]]: f32, %[[BY:.*]]: f32) -> f32 attributes {quanta.epilogue}
+// CHECK-DAG: %[[ZERO:.*]] = arith.constant 0.0
+// CHECK-DAG: %[[R:.*]] = arith.maximumf %[[SUM]], %[[ZERO]]
+// CHECK: %[[M:.*]] = arith.mulf %[[R]], %[[BY]]
+// CHECK: return %[[M]]
+func.func @codes(%x: tensor<?x64xi8>, %bias: tensor<64xf32>, %by: tensor<64xf32>, %w: memref<4x16x16xi32>, %n: index) -> tensor<?x64xi8> {
+  %zero = arith.constant 0.0 : f32
+  %four = arith.constant 4 : index
+  %rows = arith.divui %n, %four : index
+  %e = tensor.empty(%n) : tensor<?x64xf32>
+  %y = quanta.kernel "linear" ins(%x, %bias : tensor<?x64xi8>, tensor<64xf32>) weights(%w : memref<4x16x16xi32>) outs(%e : tensor<?x64xf32>)
+    {activation = #a, encoding = #packed, shape = array<i64: 64, 64>} -> tensor<?x64xf32>
+  %s = tensor.expand_shape %y [[0, 1], [2]] output_shape [%rows, 4, 64] : tensor<?x64xf32> into tensor<?x4x64xf32>
+  %f = tensor.empty(%rows) : tensor<?x4x64xf32>
+  %r = linalg.generic {indexing_maps = [#id, #last, #id], iterator_types = ["parallel", "parallel", "parallel"]} ins(%s, %by : tensor<?x4x64xf32>, tensor<64xf32>)
+    outs(%f : tensor<?x4x64xf32>) {
+  ^bb0(%in: f32, %factor: f32, %out: f32):
+    %m = arith.maximumf %in, %zero : f32
+    %p = arith.mulf %m, %factor : f32
+    linalg.yield %p : f32
+  } -> tensor<?x4x64xf32>
+  %c = tensor.collapse_shape %r [[0, 1], [2]] : tensor<?x4x64xf32> into tensor<?x64xf32>
+  %g = tensor.empty(%n) : tensor<?x64xi8>
+  %q = quanta.kernel "quantize" ins(%c : tensor<?x64xf32>) outs(%g : tensor<?x64xi8>) {activation = #a} -> tensor<?x64xi8>
+  return %q : tensor<?x64xi8>
+}
+
+// -----
+
+#a = #quanta.affine<bits = 8, scales = [0.5], zeros = [3]>
+#packed = #quanta.packed<base = #quanta.uniform<bits = 8>>
+#id = affine_map<(d0, d1, d2, d3) -> (d0, d1, d2, d3)>
+
+// The end of a residual block: the sum is stored for the next block, and its codes for the next convolution.
+// CHECK-LABEL: func @residual
+// CHECK-SAME: %[[CODES:.*]]: tensor<1x16x6x6xi8>, %[[SKIP:.*]]: tensor<1x16x4x4xf32>
+// CHECK: %[[Y:.*]]:2 = quanta.kernel "integer_conv2d" ins(%[[CODES]], %[[SKIP]] : {{.*}} outs(%{{.*}}, %{{.*}} : tensor<1x16x4x4xf32>, tensor<1x16x9x6xi8>) {{.*}} operands = array<i64: 0>, {{.*}} result_left = 1 : i64, result_size = array<i64: 4, 4>, result_top = 1 : i64
+// CHECK: return %[[Y]]#1, %[[Y]]#0
+func.func @residual(%x: tensor<1x16x6x6xi8>, %skip: tensor<1x16x4x4xf32>, %w: memref<1x36x16xi32>) -> (tensor<1x16x9x6xi8>, tensor<1x16x4x4xf32>) {
+  %e = tensor.empty() : tensor<1x16x4x4xf32>
+  %y = quanta.kernel "integer_conv2d" ins(%x : tensor<1x16x6x6xi8>) weights(%w : memref<1x36x16xi32>) outs(%e : tensor<1x16x4x4xf32>)
+    {activation = #a, encoding = #packed, shape = array<i64: 16, 16, 3, 3>, top = 1 : i64, left = 1 : i64} -> tensor<1x16x4x4xf32>
+  %s = linalg.generic {indexing_maps = [#id, #id, #id], iterator_types = ["parallel", "parallel", "parallel", "parallel"]}
+    ins(%skip, %y : tensor<1x16x4x4xf32>, tensor<1x16x4x4xf32>) outs(%e : tensor<1x16x4x4xf32>) {
+  ^bb0(%in: f32, %sum: f32, %out: f32):
+    %t = arith.addf %in, %sum : f32
+    linalg.yield %t : f32
+  } -> tensor<1x16x4x4xf32>
+  %g = tensor.empty() : tensor<1x16x9x6xi8>
+  %q = quanta.kernel "quantize_image" ins(%s : tensor<1x16x4x4xf32>) outs(%g : tensor<1x16x9x6xi8>) {activation = #a, top = 1 : i64, left = 1 : i64} -> tensor<1x16x9x6xi8>
+  return %q, %s : tensor<1x16x9x6xi8>, tensor<1x16x4x4xf32>
+}
+
+// -----
+
+#token = #quanta.uniform<bits = 8, scale = f32>
+#packed = #quanta.packed<base = #quanta.uniform<bits = 8>>
+
+// A scale that is found while the model runs needs the whole row.
+// CHECK-LABEL: func @token
+// CHECK: quanta.kernel "linear"
+// CHECK: quanta.kernel "quantize"
+func.func @token(%x: tensor<?x64xi8>, %s: tensor<?xf32>, %w: memref<4x16x16xi32>, %n: index) -> tensor<?x64xi8> {
+  %e = tensor.empty(%n) : tensor<?x64xf32>
+  %y = quanta.kernel "linear" ins(%x, %s : tensor<?x64xi8>, tensor<?xf32>) weights(%w : memref<4x16x16xi32>) outs(%e : tensor<?x64xf32>)
+    {activation = #token, encoding = #packed, shape = array<i64: 64, 64>} -> tensor<?x64xf32>
+  %g = tensor.empty(%n) : tensor<?x64xi8>
+  %f = tensor.empty(%n) : tensor<?xf32>
+  %q:2 = quanta.kernel "quantize" ins(%y : tensor<?x64xf32>) outs(%g, %f : tensor<?x64xi8>, tensor<?xf32>) {activation = #token} -> tensor<?x64xi8>, tensor<?xf32>
+  return %q#0 : tensor<?x64xi8>
+}
