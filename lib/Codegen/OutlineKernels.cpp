@@ -213,6 +213,8 @@ public:
         failed = mlir::failed((*encoded.getUsers().begin())->emitOpError() << "cannot take encoded activations");
     }
     activations.clear();
+    if (failed)
+      return failure();
     // Attention has taken the addresses.
     function.walk([](RotaryOp rotary) {
       if (isOfCaches(rotary))
@@ -222,7 +224,7 @@ public:
     for (Operation *op : constants)
       if (op->use_empty())
         op->erase();
-    return failure(failed);
+    return success();
   }
 
 private:
