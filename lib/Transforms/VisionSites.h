@@ -1,0 +1,62 @@
+//===- VisionSites.h - Products of a vision model, and what is found for them ----------------------------------*- C++ -*-===//
+#ifndef QUANTA_LIB_TRANSFORMS_VISIONSITES_H
+#define QUANTA_LIB_TRANSFORMS_VISIONSITES_H
+
+#include "ProductSites.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "llvm/ADT/SetVector.h"
+#include <deque>
+
+namespace mlir::quanta {
+
+/// Shares of ranges that are tried: 0.2, 0.24, … 1. Wider ranges than the whole one serve nobody.
+inline constexpr ::quanta::CandidateOptions kRangeShares{0.2, 1.04, 21};
+
+/// A site, its data and what was found for it.
+struct SiteState {
+  ProductSite site;
+  std::vector<float> weights; ///< what site.weights views
+  std::optional<Sensitivity> sensitivity;
+  std::optional<ProductData> data;
+  std::optional<::quanta::ActivationGrid> given; ///< of the first operand, by reparameterisation
+  ::quanta::ProductGrids grids;
+  std::vector<double> bias;
+  double relativeError = 0;
+};
+
+
+/// The nearest scale that f16 has, if it has one.
+double roundToHalf(double scale);
+
+/// Changes constants of layers and norms. Old ones that nobody else uses go with `eraseReplaced`.
+class LayerConstants {
+public:
+  explicit LayerConstants(ModuleOp module) : module(module) {}
+
+  static bool isFloat(Value value);
+  static std::vector<double> read(Value constant);
+  void replace(OpOperand &operand, ArrayRef<double> values);
+
+  /// Of a linear layer or convolution. Without a bias: zeros.
+  static bool canChangeBias(Operation *op);
+  static std::vector<double> getBias(Operation *op);
+  void setBias(Operation *op, ArrayRef<double> values);
+
+  void eraseReplaced();
+
+private:
+  ModuleOp module;
+  llvm::SetVector<Operation *> replaced;
+};
+
+/// RepQ-ViT: for each layer norm whose only readers are linear layers among `states`, one grid of `bits` bits for all of its
+/// channels (`given` of its readers), which its parameters and its readers' weights and biases are changed for.
+llvm::Error reparameterizeNorms(ModuleOp module, std::deque<SiteState> &states, ModelProbe &probe, unsigned bits, int64_t rowsPerSample,
+                                LayerConstants &constants);
+
+/// Encodes weights, of `bits` bits, and activations as their grids say, and corrects biases.
+llvm::Error encodeSites(ModuleOp module, std::deque<SiteState> &states, unsigned bits, LayerConstants &constants);
+
+} // namespace mlir::quanta
+
+#endif // QUANTA_LIB_TRANSFORMS_VISIONSITES_H
