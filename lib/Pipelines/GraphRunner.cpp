@@ -20,7 +20,13 @@ namespace {
 class CompiledGraph : public RunnableGraph {
 public:
   explicit CompiledGraph(std::unique_ptr<CompiledModel> model) : model(std::move(model)) {}
-  llvm::Expected<ArrayMap> run(const ArrayMap &inputs) override { return model->run(inputs); }
+  llvm::Expected<ArrayMap> run(const ArrayMap &inputs) override {
+    // Samples do not follow each other.
+    if (model->getCacheCapacity() > 0)
+      if (llvm::Error error = model->reset())
+        return std::move(error);
+    return model->run(inputs);
+  }
 
 private:
   std::unique_ptr<CompiledModel> model;

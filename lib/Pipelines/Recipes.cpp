@@ -194,9 +194,21 @@ static std::string buildCache(const RecipeValues &values) {
   std::string text = "quanta-use-cache{capacity=" + values.lookup("capacity") + " batch=" + values.lookup("batch") + "},canonicalize,cse";
   if (values.lookup("keys") == "unrotated")
     text += ",quanta-unrotate-keys";
-  if (values.lookup("bits") == "0")
+  std::string bits = values.lookup("bits"), options = " group=" + values.lookup("group");
+  if (values.lookup("bytes") != "0") {
+    RecipeValues few = values;
+    few["--calib-samples"] =
+        std::to_string(std::min(std::stoll(values.lookup("--calib-samples")), std::stoll(values.lookup("samples"))));
+    text += ",quanta-allocate-cache{" + dataOptions(few, "seed") + "bytes=" + values.lookup("bytes") +
+            (bits == "0" ? "" : " candidates=" + bits) + options + " recent=" + values.lookup("window");
+    for (auto [option, key] : {std::pair<StringRef, StringRef>{"store", "--store"}, {"resume", "--resume"}})
+      if (std::string value = values.lookup(key); !value.empty())
+        text += (" " + option + "=" + quote(value)).str();
+    return text + "}";
+  }
+  if (bits == "0")
     return text;
-  return text + ",quanta-quantize-cache{bits=" + values.lookup("bits") + " group=" + values.lookup("group") + " window=" + values.lookup("window") + "}";
+  return text + ",quanta-quantize-cache{bits=" + bits + options + " window=" + values.lookup("window") + "}";
 }
 
 static std::string buildVision(const RecipeValues &values) {
@@ -325,7 +337,10 @@ llvm::ArrayRef<Recipe> mlir::quanta::getRecipes() {
       {"kv", Phase::Quantize, "keep past keys and values in the model, in place",
        {{"capacity", RecipeOption::Integer, "2048", "positions for which there is room", 1, 1 << 30},
         {"batch", RecipeOption::Integer, "1", "sequences that are decoded side by side", 1, 1 << 20},
-        {"bits", RecipeOption::Widths, "0", "bits of a cached value; KEYS/VALUES, keys maybe sketch; a list: of each layer; 0 keeps floats", 0, 8},
+        {"bits", RecipeOption::Widths, "0", "bits of a cached value; KEYS/VALUES, keys maybe sketch; a list: of each layer, or with `bytes` what "
+         "each can have; 0 keeps floats", 0, 8},
+        {"bytes", RecipeOption::Integer, "0", "chooses widths for each layer: bytes of all caches, at most", 0, int64_t(1) << 50},
+        {"samples", RecipeOption::Integer, "16", "with `bytes`: samples to measure the output on", 1, 1000000},
         {"group", RecipeOption::Integer, "32", "positions that share a scale of a key's channel; 0: a scale a position", 0, 1 << 20},
         {"window", RecipeOption::Integer, "32", "newest positions that stay floats", 0, 1 << 20},
         {"keys", RecipeOption::Word, "rotated", "rotated or unrotated: behind or before their rotary embedding", 0, 0,
@@ -573,9 +588,10 @@ llvm::Expected<std::vector<RecipeUse>> mlir::quanta::parseRecipes(StringRef text
   if (!uses)
     return uses;
   for (RecipeUse &use : *uses) {
-    std::string act = use.values.lookup("act");
-    if ((use.recipe->calibrated || isStaticActivation(act)) && calibration.lookup("--calib").empty())
-      return userError("recipe '" + use.recipe->name + (use.recipe->calibrated ? "'" : "' with act=" + act) +
+    std::string act = use.values.lookup("act"), bytes = use.values.lookup("bytes");
+    bool allocates = !bytes.empty() && bytes != "0";
+    if ((use.recipe->calibrated || allocates || isStaticActivation(act)) && calibration.lookup("--calib").empty())
+      return userError("recipe '" + use.recipe->name + (use.recipe->calibrated ? "'" : allocates ? "' with bytes=" + bytes : "' with act=" + act) +
                        " looks at data: give --calib=FILE, an .npz file of inputs, a folder of them, or an .npy token stream");
     for (const auto &entry : calibration)
       use.values[entry.first()] = entry.second;

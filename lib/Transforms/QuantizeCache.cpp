@@ -1,4 +1,5 @@
 //===- QuantizeCache.cpp - Caches get an encoding ----------------------------------------------------------------------------===//
+#include "CacheLayers.h"
 #include "SketchKeys.h"
 #include "quanta/Transforms/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -28,45 +29,33 @@ struct QuantizeCache : public mlir::quanta::impl::QuantizeCacheBase<QuantizeCach
     SmallVector<Widths> widths;
     if (failed(parseWidths(widths)))
       return signalPassFailure();
-    DenseMap<StringAttr, SmallVector<CacheReadOp>> reads;
-    DenseMap<Operation *, size_t> layers; // attentions over caches, in the model's order
-    DenseMap<StringAttr, CacheRole> roles;
-    WalkResult walked = module.walk([&](CacheReadOp read) {
-      StringAttr name = read.getCacheAttr().getAttr();
-      FailureOr<std::optional<CacheRole>> role = read.getRole();
-      if (failed(role) || (*role && roles.try_emplace(name, **role).first->second != **role)) {
-        read.emitOpError("expected only attention to read a cache, as keys, as values or as angles of keys");
-        return WalkResult::interrupt();
-      }
-      reads[name].push_back(read);
-      forAttentions(read, [&](Operation *attention) { layers.try_emplace(attention, layers.size()); });
-      return WalkResult::advance();
-    });
-    if (walked.wasInterrupted())
+    FailureOr<CacheLayers> layers = CacheLayers::find(module);
+    if (failed(layers))
       return signalPassFailure();
     DenseMap<StringAttr, SmallVector<CacheAppendOp>> appends;
     module.walk([&](CacheAppendOp append) { appends[append.getCacheAttr().getAttr()].push_back(append); });
-    if (widths.size() > 1 && widths.size() != layers.size()) {
-      module.emitError() << "option 'bits' has " << widths.size() << " widths, but the model has " << layers.size()
+    if (widths.size() > 1 && widths.size() != layers->count) {
+      module.emitError() << "option 'bits' has " << widths.size() << " widths, but the model has " << layers->count
                          << " layers with a cache; give one for each, or one for all";
       return signalPassFailure();
     }
     for (auto cache : module.getOps<CacheOp>()) {
       RankedTensorType type = cache.getTensorType();
-      auto role = roles.find(cache.getSymNameAttr());
-      bool isAngle = role != roles.end() && role->second == CacheRole::Angle;
-      if (type.getEncoding() || isAngle || !pattern.match(cache.getSymName()))
+      std::optional<CacheRole> role = layers->getRole(cache);
+      if (type.getEncoding() || role == CacheRole::Angle || !pattern.match(cache.getSymName()))
         continue;
-      ArrayRef<CacheReadOp> readers = reads[cache.getSymNameAttr()];
-      size_t layer = widths.size() == 1 ? 0 : findLayer(readers, layers);
-      bool isKey = role != roles.end() && role->second == CacheRole::Key;
-      CacheAttr encoding = chooseEncoding(cache, isKey, widths[layer]);
+      const Widths &width = widths[widths.size() == 1 ? 0 : layers->getLayer(cache)];
+      bool isKey = role == CacheRole::Key;
+      if ((isKey ? width.keys + width.sketch : width.values) == 0)
+        continue;
+      CacheAttr encoding = chooseEncoding(cache, isKey, width);
+      ArrayRef<CacheReadOp> reads = layers->getReads(cache);
       if (!encoding || (encoding.getScale() == CacheScale::Sketch &&
-                        failed(sketchKeys(cache, appends[cache.getSymNameAttr()], readers, widths[layer].sketch, /*seed=*/0))))
+                        failed(sketchKeys(cache, appends[cache.getSymNameAttr()], reads, width.sketch, /*seed=*/0))))
         return signalPassFailure();
       auto encode = [&](Type from) { return RankedTensorType::get(cast<RankedTensorType>(from).getShape(), type.getElementType(), encoding); };
       cache.setType(encode(cache.getType()));
-      for (CacheReadOp read : readers)
+      for (CacheReadOp read : reads)
         read.getResult().setType(encode(read.getType()));
     }
   }
@@ -83,7 +72,7 @@ private:
     return text.consume_front("sketch") && (text.empty() || (!text.getAsInteger(10, signs) && signs >= 1 && signs <= 8));
   }
 
-  /// "4", "4/2" or "sketch/2", separated by commas. How many bits a cache can have is the encoding's business.
+  /// "4", "4/2" or "sketch/2", separated by commas; 0 keeps floats. How many bits a cache can have is the encoding's business.
   LogicalResult parseWidths(SmallVectorImpl<Widths> &widths) {
     for (StringRef text : llvm::split(StringRef(bits), ',')) {
       auto [keys, values] = text.split('/');
@@ -96,23 +85,6 @@ private:
       widths.push_back(pair);
     }
     return success();
-  }
-
-  /// The attentions that read it, perhaps rotated.
-  static void forAttentions(CacheReadOp read, function_ref<void(Operation *)> body) {
-    for (Operation *user : read->getUsers())
-      if (isa<AttentionOp>(user))
-        body(user);
-      else
-        llvm::for_each(user->getUsers(), body);
-  }
-
-  /// Of a cache that several layers read, the first; nobody reads it: any.
-  static size_t findLayer(ArrayRef<CacheReadOp> readers, const DenseMap<Operation *, size_t> &layers) {
-    size_t first = layers.size();
-    for (CacheReadOp read : readers)
-      forAttentions(read, [&](Operation *attention) { first = std::min(first, layers.lookup(attention)); });
-    return first < layers.size() ? first : 0;
   }
 
   /// Null after an error.

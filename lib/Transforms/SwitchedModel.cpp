@@ -80,9 +80,6 @@ llvm::Error SwitchedModel::forEachOutput(ModuleOp graph, llvm::function_ref<llvm
 }
 
 llvm::Expected<double> SwitchedModel::measure(Operation *layer, DictionaryAttr candidate) {
-  if (references.empty())
-    if (llvm::Error error = runReference())
-      return std::move(error);
   IRMapping mapping;
   OwningOpRef<ModuleOp> clone(cast<ModuleOp>(module->clone(mapping)));
   Operation *switched = mapping.lookup(layer);
@@ -94,6 +91,13 @@ llvm::Expected<double> SwitchedModel::measure(Operation *layer, DictionaryAttr c
   weight.replaceUsesWithIf(encoded, [&](OpOperand &use) {
     return use.getOwner()->hasAttr("quanta.selected") && use.getOperandNumber() == 1;
   });
+  return measure(*clone);
+}
+
+llvm::Expected<double> SwitchedModel::measure(ModuleOp variant) {
+  if (references.empty())
+    if (llvm::Error error = runReference())
+      return std::move(error);
   double sum = 0;
   int64_t rows = 0;
   auto compare = [&](size_t number, const Array &output) -> llvm::Error {
@@ -105,7 +109,7 @@ llvm::Expected<double> SwitchedModel::measure(Operation *layer, DictionaryAttr c
       sum += divergence(reference.as<float>().slice(at, width), output.as<float>().slice(at, width));
     return llvm::Error::success();
   };
-  if (llvm::Error error = forEachOutput(*clone, compare))
+  if (llvm::Error error = forEachOutput(variant, compare))
     return std::move(error);
   return sum / static_cast<double>(rows);
 }

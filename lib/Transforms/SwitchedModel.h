@@ -16,9 +16,12 @@ public:
   static llvm::Expected<SwitchedModel> create(ModuleOp module, StringRef data, const ::quanta::CalibrationOptions &sampling,
                                               unsigned threads);
 
-  /// Mean Σ p·log(p/q) with p, q the softmax along the last dimension of the model's first output, p without and q with this
-  /// candidate (see quanta-measure-candidates) as the weight of this one layer. Compiles and runs the model, the first time also
-  /// as it is. Errors: an output that is not finite f32.
+  /// Mean Σ p·log(p/q) with p, q the softmax along the last dimension of the model's first output, p as it is and q of this
+  /// variant of the model. Compiles and runs the variant, the first time also the model. Errors: an output that is not finite
+  /// f32.
+  llvm::Expected<double> measure(ModuleOp variant);
+
+  /// The same for the model with this candidate (see quanta-measure-candidates) as the weight of this one layer.
   llvm::Expected<double> measure(Operation *layer, DictionaryAttr candidate);
 
   /// Of the data and how it is sampled.

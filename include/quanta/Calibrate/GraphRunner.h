@@ -18,7 +18,7 @@ namespace mlir::quanta {
 class RunnableGraph {
 public:
   virtual ~RunnableGraph() = default;
-  /// Arrays by input name to arrays by output name. Each `quanta.observe` of the graph is one more output, `observe:POINT`.
+  /// Arrays by input name to arrays by output name, with empty key/value caches. Each `quanta.observe` of the graph is one more output, `observe:POINT`.
   virtual llvm::Expected<::quanta::ArrayMap> run(const ::quanta::ArrayMap &inputs) = 0;
 };
 

@@ -496,10 +496,10 @@ def QuantizeCache : Pass<"quanta-quantize-cache", "::mlir::ModuleOp"> {
     too. Keys that are rotated when they are read (quanta-unrotate-keys) cannot be sketched.
 
     `bits` may be a list, one width for each layer with a cache in the model's order, and each width a pair KEYS/VALUES:
-    `bits=8/4,4/2,4/2,8/4` (KVTuner, Li et al. 2025, finds that layers differ and that keys need more than values). Or run the
-    pass several times with other patterns `only`.
+    `bits=8/4,4/2,4/2,8/4` (KVTuner, Li et al. 2025, finds that layers differ and that keys need more than values). A width of 0
+    keeps floats. Or run the pass several times with other patterns `only`. quanta-allocate-cache chooses the list.
 
-    Precondition: caches are read by attention only (quanta-use-cache). Errors: bits that are not 1 to 8, a list of another
+    Precondition: caches are read by attention only (quanta-use-cache). Errors: bits that are not 0 to 8, a list of another
     length than the layers, a group or window that the encoding refuses, a pattern that is no regular expression. Cost: linear
     in the ops.
 
@@ -516,6 +516,46 @@ def QuantizeCache : Pass<"quanta-quantize-cache", "::mlir::ModuleOp"> {
     Option<"group", "group", "int64_t", "32", "positions of a channel of keys that share a scale; 0: a scale for each position">,
     Option<"window", "window", "int64_t", "32", "newest positions that stay floats">,
     Option<"only", "only", "std::string", "", "regular expression on names of caches: encode these alone">,
+  ];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::quanta::QuantaDialect"];
+}
+
+def AllocateCache : Pass<"quanta-allocate-cache", "::mlir::ModuleOp"> {
+  let summary = "choose the widths of each layer's keys and values within a budget of bytes";
+  let description = [{
+    Encodes caches as quanta-quantize-cache does, with one of the `candidates` for each layer: those with the least sum of
+    losses whose caches take no more than `bytes`, all that an instance keeps, scales, floats and angles included (KVTuner, Li et
+    al. 2025, searches such pairs of widths with the model's accuracy). The loss of a candidate is what it does to the model's
+    output if it alone is there: Σ p·log(p/q) of the softmax of the first output, mean over rows and samples of `data`, from an
+    empty cache, all tokens of a sample in one run; so few queries see positions in floats (`recent`). Losses are taken to
+    add up, and the sum is minimised exactly (lib/Allocate). With `store` they are kept, and with `resume` taken from there:
+    another budget costs no run.
+
+    Precondition: that of quanta-quantize-cache. Cost: a compilation and a run of the model for each layer and candidate.
+    Memory: the model's first output on all samples. Errors: a budget that the smallest candidates exceed, what
+    quanta-quantize-cache refuses, data that is missing, does not fit or is longer than the capacity.
+
+    ```mlir
+    quanta.cache @0.key : tensor<1x2x512x64xf32> // likewise @0.value, @1.key, @1.value
+    ==> // bytes=150000 candidates=8/4,4/2,2
+    quanta.cache @0.key : tensor<1x2x512x64xf32, #quanta.cache<channel, bits = 8, group = 32, window = 32>>
+    quanta.cache @0.value : tensor<1x2x512x64xf32, #quanta.cache<token, bits = 4, window = 32>>
+    quanta.cache @1.key : tensor<1x2x512x64xf32, #quanta.cache<channel, bits = 2, group = 32, window = 32>>
+    quanta.cache @1.value : tensor<1x2x512x64xf32, #quanta.cache<token, bits = 2, window = 32>>
+    ```
+  }];
+  let options = [
+    Option<"bytes", "bytes", "int64_t", "0", "of all caches of an instance, at most">,
+    Option<"candidates", "candidates", "std::string", "\"8,8/4,4,4/2,3,2\"", "widths to choose from, each as of quanta-quantize-cache">,
+    Option<"group", "group", "int64_t", "32", "positions of a channel of keys that share a scale; 0: a scale for each position">,
+    Option<"recent", "recent", "int64_t", "32", "newest positions that stay floats">,
+    Option<"data", "data", "std::string", "", "an .npz file, a folder of them, or an .npy token stream">,
+    Option<"samples", "samples", "int64_t", "16", "at most so many; of files the first ones, of a stream windows">,
+    Option<"window", "window", "int64_t", "256", "tokens of a sample of a stream">,
+    Option<"seed", "seed", "uint64_t", "0", "of the windows' offsets">,
+    Option<"store", "store", "std::string", "", "folder for the measured losses; empty: they are not kept">,
+    Option<"resume", "resume", "bool", "false", "take over what was measured before">,
+    Option<"threads", "threads", "unsigned", "0", "threads that run the model; 0 is one for each CPU">,
   ];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::quanta::QuantaDialect"];
 }
