@@ -352,10 +352,10 @@ private:
         encode(stored->second);
         inputs = {stored->second.codes};
         weight->config.set("activation", activation);
-        if (auto affine = dyn_cast<AffineAttr>(activation)) {
-          if (failed(addZeros(op, affine)))
+        if (isa<AffineAttr, TwinAttr>(activation)) {
+          if (auto affine = dyn_cast<AffineAttr>(activation); affine && failed(addZeros(op, affine)))
             return failure();
-          appendParts(inputs, affine, op.getWeight());
+          appendParts(inputs, activation, op.getWeight());
         } else {
           inputs.push_back(stored->second.scales);
           if (stored->second.offsets) {
@@ -438,15 +438,16 @@ private:
   //===- Encoded activations --------------------------------------------------------------------------------------------===//
 
   /// Where segments differ: which parts of the weight they are, and their scales.
-  void appendParts(SmallVectorImpl<Value> &inputs, AffineAttr affine, Value weight) {
-    if (affine.getSegmentCount() == 1)
+  void appendParts(SmallVectorImpl<Value> &inputs, Attribute activation, Value weight) {
+    SmallVector<float> segments = getSegmentScales(activation);
+    if (segments.size() == 1)
       return;
     SmallVector<int32_t> table;
     SmallVector<float> factors;
-    for (const IntegerPart &part : getIntegerParts(affine, cast<UniformAttr>(Attribute(getEncoding(weight.getType()))), type(weight).getShape())) {
+    for (const IntegerPart &part : getIntegerParts(activation, cast<UniformAttr>(Attribute(getEncoding(weight.getType()))), type(weight).getShape())) {
       for (int64_t field : {part.firstBlock, part.firstColumn, part.columns, part.group})
         table.push_back(static_cast<int32_t>(field));
-      factors.push_back(affine.getScales()[part.segment]);
+      factors.push_back(segments[part.segment]);
     }
     int64_t count = factors.size();
     inputs.push_back(arith::ConstantOp::create(b, DenseElementsAttr::get(RankedTensorType::get({count, 4}, b.getI32Type()), ArrayRef(table))));
@@ -538,21 +539,22 @@ private:
     NamedAttrList config;
     config.set("activation", encoding);
     // Rows begin on cache lines, with zeros behind their ends.
-    SmallVector<Value> inputs{x}, outputs{empty({size(x, 0), b.getIndexAttr(llvm::alignTo(columns, 64))}, b.getI8Type())};
+    SmallVector<Value> inputs{x}, outputs{empty({size(x, 0), b.getIndexAttr(getCodeColumns(encoding, columns))}, b.getI8Type())};
     auto affine = dyn_cast<AffineAttr>(encoding);
-    bool offset = !affine && cast<UniformAttr>(encoding).getZero() == ZeroKind::Offset;
-    if (!affine) {
+    auto uniform = dyn_cast<UniformAttr>(encoding);
+    bool offset = uniform && uniform.getZero() == ZeroKind::Offset;
+    if (uniform) {
       outputs.append(offset ? 2 : 1, Value());
       for (Value &output : MutableArrayRef(outputs).drop_front())
         output = empty({size(x, 0)}, b.getF32Type());
-    } else if (affine.getSegmentCount() > 1) {
+    } else if (affine && affine.getSegmentCount() > 1) {
       inputs.push_back(perColumn(affine, columns, [&](int64_t s) { return 1 / affine.getScales()[s]; }));
       inputs.push_back(perColumn(affine, columns, [&](int64_t s) { return static_cast<float>(affine.getZeros()[s]); }));
     }
     auto kernel = KernelOp::create(b, TypeRange(outputs), b.getStringAttr("quantize"), inputs, ValueRange(), outputs,
                                    config.getDictionary(b.getContext()));
     stored.codes = kernel.getResult(0);
-    stored.scales = affine ? Value() : kernel.getResult(1);
+    stored.scales = uniform ? Value(kernel.getResult(1)) : Value();
     stored.offsets = offset ? kernel.getResult(2) : Value();
   }
 

@@ -154,6 +154,22 @@ func.func @static_activations(%x: tensor<?x72xf32>) -> (tensor<?x2xf32>, tensor<
 
 // -----
 
+// The regions of a twin grid are two segments of codes, one behind the other, that meet the same weights.
+// CHECK-LABEL: func @two_regions
+// CHECK-DAG: %[[TABLE:.*]] = arith.constant dense<{{\[\[}}0, 0, 72, 0], [0, 128, 72, 0]]> : tensor<2x4xi32>
+// CHECK-DAG: %[[SCALES:.*]] = arith.constant dense<[4.000000e+00, 5.000000e-01]> : tensor<2xf32>
+// CHECK-DAG: %[[CODES:.*]] = quanta.kernel "quantize" ins(%arg0 : tensor<?x72xf32>) outs(%{{.*}} : tensor<?x256xi8>)
+// CHECK-DAG: quanta.kernel "linear" ins(%[[CODES]], %[[TABLE]], %[[SCALES]] : tensor<?x256xi8>, tensor<2x4xi32>, tensor<2xf32>)
+#twin = #quanta.twin<bits = 8, scale = 5.000000e-01 : f32, shift = 3, negative = true>
+func.func @two_regions(%x: tensor<?x72xf32>) -> tensor<?x2xf32> {
+  %w = quanta.constant {codes = dense<5> : tensor<2x72xi8>, scales = dense<0.5> : tensor<2x1xf16>} : tensor<2x72xf32, #quanta.uniform<bits = 4>>
+  %q = quanta.quantize %x : tensor<?x72xf32> to tensor<?x72xf32, #twin>
+  %y = quanta.linear %q, %w : (tensor<?x72xf32, #twin>, tensor<2x72xf32, #quanta.uniform<bits = 4>>) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+
+// -----
+
 func.func @activations_of_other_scales(%x: tensor<?x72xf32>) -> tensor<?x72xf32, #quanta.uniform<bits = 4>> {
   // expected-error@+1 {{activations can be encoded as #quanta.affine, #quanta.twin, #quanta.log2, or #quanta.uniform with group = 0, scale = f32 and a symmetric zero and 2 to 8 bits or an offset and 1 to 7, but got #quanta.uniform<bits = 4>}}
   %q = quanta.quantize %x : tensor<?x72xf32> to tensor<?x72xf32, #quanta.uniform<bits = 4>>

@@ -2,7 +2,8 @@
 # RUN: %python %s %t
 """Linear layers on encoded activations: every number of bits and kind of zero, groups that divide a row and that do not, odd sizes, one
 row and several, each level of instructions, one thread and more. Layers with one group a row are exact to the last bit. Most read
-bytes with a scale a token; OTHERS read fewer bits above an offset a token, or known scales of one segment or more, with zero points.
+bytes with a scale a token; OTHERS read fewer bits above an offset a token, known scales of one segment or more, with zero points, or
+two regions whose scales are a power of two apart.
 
 usage: integer-linear.py FOLDER [EMULATOR...]     with an emulator: the levels of Arm, run in it"""
 import pathlib
@@ -29,6 +30,10 @@ OTHERS = [(0, (4, "offset", 0), 32, (4,)), (3, (2, "symmetric", 0), 0, (7,)), (2
           (2, (3, "point", 0), 64, (4, [32, 96], [0.3, 0.4, 0.5], [0, 3, -1])), (3, (2, "offset", 0), 32, (8, [64, 128], [0.03, 0.02, 0.01], [0, 7, -9])),
           (3, (2, "symmetric", 3), 0, (8, [], [0.02], [3])), (3, (1, "symmetric", 0), 0, (6, [96], [0.2, 0.1], [1, 0])),
           (4, (4, "symmetric", 0), 0, (8, [3, 11], [0.02, 0.03, 0.04], [0, 1, -1])), (2, (4, "point", 0), 7, (5, [], [0.2], [0]))]
+# Two regions: bits, scale, shift, whether the fine one is negative.
+OTHERS += [(0, (4, "offset", 0), 32, ("twin", 8, 0.00130, 4, True)), (1, (8, "symmetric", 0), -1, ("twin", 8, 0.00098, 5, False)),
+           (2, (3, "point", 0), 7, ("twin", 4, 0.02, 3, True)), (3, (2, "symmetric", 3), 0, ("twin", 6, 0.01, 2, False)),
+           (4, (8, "point", 0), 0, ("twin", 8, 0.0021, 5, True)), (3, (8, "symmetric", 0), 0, ("twin", 8, 0.00131, 4, True))]
 
 
 def layer(index, bits, zero, levels, group=None, act=None, shape=None):
@@ -73,7 +78,8 @@ def module(layers):
         bias, bias_type, q, act = "", "", f"%q{k}", TOKEN
         if one["act"]:
             q, (width, *known) = f"%s{i}", one["act"]
-            act = (f"#quanta.affine<bits = {width}, splits = {known[0]}, scales = {known[1]}, zeros = {known[2]}>" if known else
+            act = (f"#quanta.twin<bits = {known[0]}, scale = {known[1]:e} : f32, shift = {known[2]}, negative = {str(known[3]).lower()}>" if width == "twin" else
+                   f"#quanta.affine<bits = {width}, splits = {known[0]}, scales = {known[1]}, zeros = {known[2]}>" if known else
                    f"#quanta.uniform<bits = {width}, zero = offset, scale = f32>")
             body.append(f"{q} = quanta.quantize %x{k} : tensor<?x{k}xf32> to tensor<?x{k}xf32, {act}>")
         if one["bias"] is not None:
@@ -91,6 +97,12 @@ def module(layers):
 
 def quantize(x, act=None):
     """Integers, what a unit of them is worth, and the value of 0."""
+    if act and act[0] == "twin":
+        _, bits, scale, shift, negative = act
+        steps, scale = 2 ** (bits - 1), np.float32(scale)
+        magnitude = lambda values, step: np.clip(np.rint(values * (np.float32(1) / step)), 0, steps - 1).astype(np.int64)
+        fine = x < 0 if negative else x < steps * scale
+        return np.where(fine, -magnitude(-x, scale) if negative else magnitude(x, scale), magnitude(x, scale * np.float32(2**shift)) << shift), scale, 0
     if act and len(act) == 1:
         least, most = np.minimum(x.min(1, keepdims=True), 0), np.maximum(x.max(1, keepdims=True), 0)
         width = most - least

@@ -13,6 +13,7 @@
 #include "Gemm.h"
 #include "IntegerMatrix.h"
 #include "quanta/Codegen/IntegerDot.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace mlir::quanta;
@@ -262,19 +263,40 @@ bool mlir::quanta::isTokenActivation(UniformAttr encoding) {
   return fits && !encoding.getLevels() && encoding.getGroup() == UniformAttr::kRow && encoding.getScale().isF32();
 }
 
-std::vector<IntegerPart> mlir::quanta::getIntegerParts(AffineAttr activation, UniformAttr weight, ArrayRef<int64_t> shape) {
+SmallVector<float> mlir::quanta::getSegmentScales(Attribute activation) {
+  if (auto affine = dyn_cast<AffineAttr>(activation))
+    return SmallVector<float>(affine.getScales().asArrayRef());
+  auto twin = cast<TwinAttr>(activation);
+  float fine = twin.getScale().getValue().convertToFloat();
+  return {std::ldexp(fine, static_cast<int>(twin.getShift())), fine};
+}
+
+int64_t mlir::quanta::getCodeColumns(Attribute activation, int64_t columns) {
+  return llvm::alignTo(columns, 64) * (isa<TwinAttr>(activation) ? 2 : 1);
+}
+
+std::vector<IntegerPart> mlir::quanta::getIntegerParts(Attribute activation, UniformAttr weight, ArrayRef<int64_t> shape) {
   auto [rows, columns] = getMatrixShape(shape);
   ::quanta::TileShape tiles = *::quanta::TileShape::get({rows, columns, weight.getBits(), weight.getGroup(), weight.getLevels()});
   std::vector<IntegerPart> parts;
-  SmallVector<int64_t> bounds = activation.getBounds(columns);
-  for (int64_t segment = 0; segment < activation.getSegmentCount(); ++segment)
+  auto affine = dyn_cast<AffineAttr>(activation);
+  SmallVector<int64_t> bounds = affine ? affine.getBounds(columns) : SmallVector<int64_t>{0, columns};
+  for (size_t segment = 0; segment + 1 < bounds.size(); ++segment)
     for (int64_t column = bounds[segment], end; column < bounds[segment + 1]; column = end) {
       int64_t group = column / tiles.groupColumns, inGroup = column % tiles.groupColumns;
       if (inGroup % tiles.blockColumns)
         return {};
       end = std::min(bounds[segment + 1], (group + 1) * tiles.groupColumns);
-      parts.push_back({tiles.getFirstBlock(group) + inGroup / tiles.blockColumns, column, end - column, group, segment});
+      parts.push_back({tiles.getFirstBlock(group) + inGroup / tiles.blockColumns, column, end - column, group, int64_t(segment)});
     }
+  if (affine)
+    return parts;
+  for (size_t coarse = 0, count = parts.size(); coarse < count; ++coarse) {
+    IntegerPart fine = parts[coarse];
+    fine.firstColumn += getCodeColumns(activation, columns) / 2;
+    fine.segment = 1;
+    parts.push_back(fine);
+  }
   return parts;
 }
 
@@ -283,8 +305,8 @@ bool mlir::quanta::hasIntegerLinear(Attribute activation, Attribute weight, Arra
   auto [rows, columns] = getMatrixShape(shape);
   if (!w || rows <= 0 || columns <= 0 || w.getGroupSize(columns) > kMostGroupColumns)
     return false;
-  if (auto affine = dyn_cast_or_null<AffineAttr>(activation))
-    return !getIntegerParts(affine, w, shape).empty();
+  if (isa_and_present<AffineAttr, TwinAttr>(activation))
+    return !getIntegerParts(activation, w, shape).empty();
   auto x = dyn_cast_or_null<UniformAttr>(activation);
   return x && isTokenActivation(x);
 }

@@ -14,16 +14,18 @@ IntegerOperands::IntegerOperands(KernelBuilder &b, const KernelArgs &args)
                    args.weights),
       codes(args.inputs[0]), rows(b.dim(codes, 0)) {
   ValueRange inputs = epilogue.inputs.drop_front();
-  if (auto affine = dyn_cast<AffineAttr>(args.config.get("activation"))) {
-    parts = getIntegerParts(affine, weight.uniform(), args.getInts("shape"));
-    if (affine.getSegmentCount() == 1)
-      constantScale = affine.getScales()[0];
+  Attribute activation = args.config.get("activation");
+  if (isa<AffineAttr, TwinAttr>(activation)) {
+    parts = getIntegerParts(activation, weight.uniform(), args.getInts("shape"));
+    SmallVector<float> segments = getSegmentScales(activation);
+    if (segments.size() == 1)
+      constantScale = segments[0];
     else
       partTable = inputs[0], factors = inputs[1];
     inputs = inputs.drop_front(partTable ? 2 : 0);
   } else {
     scales = inputs[0];
-    if (cast<UniformAttr>(args.config.get("activation")).getZero() == ZeroKind::Offset)
+    if (cast<UniformAttr>(activation).getZero() == ZeroKind::Offset)
       offsets = inputs[1], weightSums = inputs[2];
     inputs = inputs.drop_front(offsets ? 3 : 1);
   }

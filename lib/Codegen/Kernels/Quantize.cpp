@@ -1,6 +1,7 @@
 //===- Quantize.cpp - Activations become bytes --------------------------------------------------------------------------------===//
 #include "Quantize.h"
 #include "Kernels.h"
+#include "VisionGrids.h"
 #include "quanta/Dialect/IR/Quanta.h"
 
 using namespace mlir;
@@ -9,7 +10,7 @@ using namespace mlir::quanta;
 /// Adding 1.5 · 2²³ rounds half to even and leaves the integer in the lowest bits.
 static constexpr float kRound = 0x1.8p23f;
 
-static Value constantLike(KernelBuilder &b, Value like, float value) {
+Value mlir::quanta::constantLike(KernelBuilder &b, Value like, float value) {
   auto vector = dyn_cast<VectorType>(like.getType());
   return vector ? b.tileOf(value) : b.f32(value);
 }
@@ -44,6 +45,8 @@ public:
       b.loop(first, b.min(rows, b.add(first, perTask)), 1, [&](Value row) {
         if (auto affine = dyn_cast<AffineAttr>(encoding))
           emitStatic(row, affine);
+        else if (auto twin = dyn_cast<TwinAttr>(encoding))
+          emitRegions(row, twin);
         else
           emitDynamic(row, cast<UniformAttr>(encoding));
         fill(row);
@@ -65,12 +68,15 @@ private:
   VectorType bytes() { return VectorType::get({kLanes}, b.getI8Type()); }
   /// `rounded`: integers of small magnitude.
   void store(Value rounded, Value row, Value column) { b.storeTile(emitByte(b, rounded), codes, {row, column}); }
-  /// Zeros from the last column on.
+  /// Columns from one region of codes to the next.
+  int64_t region() { return llvm::alignTo(columns, 64); }
+  /// Zeros from the last column of each region on.
   void fill(Value row) {
     int64_t stored = cast<MemRefType>(codes.getType()).getDimSize(1);
     Value none = arith::ConstantOp::create(b, DenseElementsAttr::get(bytes(), int8_t(0)));
-    for (int64_t column = llvm::alignTo(columns, kLanes); column < stored; column += kLanes)
-      b.storeTile(none, codes, {row, b.index(column)});
+    for (int64_t first = 0; first < stored; first += region())
+      for (int64_t column = llvm::alignTo(columns, kLanes); column < region(); column += kLanes)
+        b.storeTile(none, codes, {row, b.index(first + column)});
   }
 
   void emitStatic(Value row, AffineAttr affine) {
@@ -92,6 +98,15 @@ private:
       if (!full) // beyond the row there is no zero point
         code = arith::SelectOp::create(b, mask, code, zeros);
       store(code, row, column);
+    });
+  }
+
+  /// Coarse codes and, in the second half of the row, fine ones.
+  void emitRegions(Value row, TwinAttr twin) {
+    forTiles([&](Value column, bool full) {
+      auto [coarse, fine] = emitTwinCodes(b, twin, load(row, column, full));
+      store(coarse, row, column);
+      store(fine, row, b.add(column, region()));
     });
   }
 

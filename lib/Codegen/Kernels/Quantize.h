@@ -6,6 +6,9 @@
 
 namespace mlir::quanta {
 
+/// A number, or a tile of it, as `like` is.
+Value constantLike(KernelBuilder &b, Value like, float value);
+
 /// The code of #quanta.affine with this many bits, as a float: x · inverse + zero, clamped, half to even. All f32 or tiles of it.
 Value emitAffineCode(KernelBuilder &b, Value x, Value inverse, Value zero, unsigned bits);
 

@@ -1,5 +1,6 @@
 //===- VisionGrids.cpp - Activations rounded to twin-uniform and logarithmic values ---------------------------------------===//
 #include "VisionGrids.h"
+#include "Quantize.h"
 
 using namespace mlir;
 using namespace mlir::quanta;
@@ -8,23 +9,34 @@ using namespace mlir::quanta;
 static constexpr float kRound = 0x1.8p23f;
 
 static Value less(KernelBuilder &b, Value x, float bound) {
-  return arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, x, b.f32(bound));
+  return arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, x, constantLike(b, x, bound));
 }
 
-/// step · q with the nearest q from 0 to `most`.
+/// The q from 0 to `most` with step · q nearest to x.
 static Value emitMultiple(KernelBuilder &b, Value x, float step, float most) {
-  Value q = arith::MaximumFOp::create(b, b.mulf(x, b.f32(1 / step)), b.f32(0.0f));
-  q = arith::MinimumFOp::create(b, q, b.f32(most));
-  return b.mulf(b.subf(b.addf(q, b.f32(kRound)), b.f32(kRound)), b.f32(step));
+  auto constant = [&](float value) { return constantLike(b, x, value); };
+  Value q = arith::MaximumFOp::create(b, b.mulf(x, constant(1 / step)), constant(0.0f));
+  q = arith::MinimumFOp::create(b, q, constant(most));
+  return b.subf(b.addf(q, constant(kRound)), constant(kRound));
+}
+
+std::pair<Value, Value> mlir::quanta::emitTwinCodes(KernelBuilder &b, TwinAttr twin, Value x) {
+  float step = twin.getScale().getValue().convertToFloat(), steps = std::ldexp(1.0f, static_cast<int>(twin.getBits()) - 1);
+  Value none = constantLike(b, x, 0.0f), isFine = less(b, x, twin.getNegative() ? 0.0f : steps * step);
+  Value coarse = emitMultiple(b, x, std::ldexp(step, static_cast<int>(twin.getShift())), steps - 1), fine;
+  if (twin.getNegative())
+    fine = arith::NegFOp::create(b, emitMultiple(b, arith::NegFOp::create(b, x), step, steps - 1));
+  else
+    fine = emitMultiple(b, x, step, steps - 1);
+  return {arith::SelectOp::create(b, isFine, none, coarse), arith::SelectOp::create(b, isFine, fine, none)};
 }
 
 static Value emitTwin(KernelBuilder &b, TwinAttr twin, Value x) {
-  float fine = twin.getScale().getValue().convertToFloat(), steps = std::ldexp(1.0f, static_cast<int>(twin.getBits()) - 1);
-  Value coarse = emitMultiple(b, x, std::ldexp(fine, static_cast<int>(twin.getShift())), steps - 1);
-  if (!twin.getNegative())
-    return arith::SelectOp::create(b, less(b, x, steps * fine), emitMultiple(b, x, fine, steps - 1), coarse);
-  Value negated = emitMultiple(b, arith::NegFOp::create(b, x), fine, steps - 1);
-  return arith::SelectOp::create(b, less(b, x, 0.0f), Value(arith::NegFOp::create(b, negated)), coarse);
+  auto [coarse, fine] = emitTwinCodes(b, twin, x);
+  float step = twin.getScale().getValue().convertToFloat();
+  // One of them is zero.
+  Value large = b.mulf(coarse, b.f32(std::ldexp(step, static_cast<int>(twin.getShift()))));
+  return b.fma(fine, b.f32(step), large);
 }
 
 /// The exponent of u·√2 is the nearest one of u, and that of u²·√2 twice the nearest half of one.
