@@ -79,7 +79,7 @@ void emitMatrixPeak(KernelBuilder &b, Value data, Value out, int64_t steps) {
     sums = b.loop(b.index(0), b.index(steps), 1, sums, [&](Value, ValueRange carried) {
       SmallVector<Value> next;
       for (auto [i, sum] : llvm::enumerate(carried))
-        next.push_back(emitMatrixDot(b, sum, operands[i / 2], operands[2 + i % 2]));
+        next.push_back(emitMatrixDot(b, sum, operands[i / 2], operands[2 + i % 2], /*codesAreSigned=*/true));
       return next;
     });
     Value stored = b.scratch({16, 16}, b.getI32Type()), total = b.tileOf(0);

@@ -28,18 +28,38 @@ Value KernelBuilder::moveBits(Value words, unsigned width, unsigned from, unsign
     Value moved = from >= to ? shiftRight(words, from - to) : Value(arith::ShLIOp::create(*this, words, tileOf(static_cast<int32_t>(to - from))));
     return andi(moved, tileOf(static_cast<int32_t>((((1u << width) - 1) << to) * 0x01010101u)));
   }
-  // A matrix of bits for each eight bytes; byte 7 − i selects what bit i is the parity of.
-  uint64_t matrix = 0;
+  SmallVector<int> bits(8, -1);
   for (unsigned bit = 0; bit < width; ++bit)
-    matrix |= uint64_t(1) << (from + bit) << 8 * (7 - (to + bit));
+    bits[to + bit] = from + bit;
+  return permuteBits(words, bits, 0);
+}
+
+Value KernelBuilder::centreBits(Value words, unsigned width, unsigned from, bool doubled) {
+  // Lower bits below copies of the inverted highest one; a doubled bit is a 1 below them.
+  SmallVector<int> bits(8, from + width - 1);
+  for (unsigned bit = 0; bit + 1 < width; ++bit)
+    bits[bit] = from + bit;
+  unsigned inverted = 0xff & ~((1u << (width - 1)) - 1);
+  if (doubled)
+    bits[0] = -1;
+  return permuteBits(words, bits, inverted);
+}
+
+Value KernelBuilder::permuteBits(Value words, ArrayRef<int> bits, unsigned inverted) {
+  assert(level->permutesBits);
+  // A matrix for each eight bytes, whose byte 7 − i selects what bit i is the parity of.
+  uint64_t matrix = 0;
+  for (auto [bit, source] : llvm::enumerate(bits))
+    if (source >= 0)
+      matrix |= uint64_t(1) << source << 8 * (7 - bit);
   auto bytes = VectorType::get({4 * kLanes}, getI8Type()), quads = VectorType::get({kLanes / 2}, getI64Type());
   auto cast = [&](Type type, Value value) { return Value(vector::BitCastOp::create(*this, type, value)); };
   Value matrices = arith::ConstantOp::create(*this, DenseElementsAttr::get(quads, matrix));
-  Value none = LLVM::ConstantOp::create(*this, getI8Type(), getI8IntegerAttr(0));
-  Value moved = LLVM::CallIntrinsicOp::create(*this, bytes, getStringAttr("llvm.x86.vgf2p8affineqb.512"),
-                                              ValueRange{cast(bytes, words), cast(bytes, matrices), none})
-                    .getResult(0);
-  return cast(i32Tile(), moved);
+  Value flips = LLVM::ConstantOp::create(*this, getI8Type(), getI8IntegerAttr(static_cast<int8_t>(inverted)));
+  Value result = LLVM::CallIntrinsicOp::create(*this, bytes, getStringAttr("llvm.x86.vgf2p8affineqb.512"),
+                                               ValueRange{cast(bytes, words), cast(bytes, matrices), flips})
+                     .getResult(0);
+  return cast(i32Tile(), result);
 }
 
 Value KernelBuilder::lookUp(Value table, Value indices) {

@@ -15,8 +15,8 @@ Value mlir::quanta::emitMatrixLoad(KernelBuilder &b, Value memref, ValueRange in
 
 Value mlir::quanta::emitMatrixZero(KernelBuilder &b) { return amx::TileZeroOp::create(b, getMatrixSumType(b)); }
 
-Value mlir::quanta::emitMatrixDot(KernelBuilder &b, Value sums, Value activations, Value codes) {
-  return amx::TileMulIOp::create(b, sums.getType(), activations, codes, sums, /*isZextLhs=*/false, /*isZextRhs=*/true);
+Value mlir::quanta::emitMatrixDot(KernelBuilder &b, Value sums, Value activations, Value codes, bool codesAreSigned) {
+  return amx::TileMulIOp::create(b, sums.getType(), activations, codes, sums, /*isZextLhs=*/false, /*isZextRhs=*/!codesAreSigned);
 }
 
 void mlir::quanta::emitMatrixStore(KernelBuilder &b, Value sums, Value memref, ValueRange indices) {

@@ -85,6 +85,9 @@ public:
   Value lookUp(Value table, Value indices);
   /// `width` bits of each of 64 bytes, from bit `from` on, at bit `to`; the others are zero.
   Value moveBits(Value words, unsigned width, unsigned from, unsigned to);
+  /// `width` bits of each of 64 bytes, from bit `from` on, less half their range, as signed bytes; doubled: one bit as −1 or 1. Where the level
+  /// says permutesBits.
+  Value centreBits(Value words, unsigned width, unsigned from, bool doubled);
   Value subf(Value a, Value b) { return arith::SubFOp::create(*this, a, b); }
   Value mulf(Value a, Value b) { return arith::MulFOp::create(*this, a, b); }
 
@@ -168,6 +171,8 @@ public:
   }
 
 private:
+  /// Bit i of each byte becomes bits[i] of it, or 0 if that is negative, and is inverted if `inverted` has a bit i.
+  Value permuteBits(Value words, ArrayRef<int> bits, unsigned inverted);
   template <typename Op> Value fold(Value a, Value b) { return createOrFold<Op>(a, b); }
 };
 

@@ -21,8 +21,8 @@ Type getMatrixSumType(KernelBuilder &b);
 /// 16 rows of 64 bytes from `indices` on; rows are as far apart as those of the last but one dimension.
 Value emitMatrixLoad(KernelBuilder &b, Value memref, ValueRange indices);
 Value emitMatrixZero(KernelBuilder &b);
-/// sums[t][r] + Σⱼ activations[t][j] · codes[j][r], exactly modulo 2³²; codes are unsigned.
-Value emitMatrixDot(KernelBuilder &b, Value sums, Value activations, Value codes);
+/// sums[t][r] + Σⱼ activations[t][j] · codes[j][r], exactly modulo 2³².
+Value emitMatrixDot(KernelBuilder &b, Value sums, Value activations, Value codes, bool codesAreSigned);
 /// 16 rows of 16 sums.
 void emitMatrixStore(KernelBuilder &b, Value sums, Value memref, ValueRange indices);
 

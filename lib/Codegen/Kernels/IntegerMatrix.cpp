@@ -1,12 +1,13 @@
 //===- IntegerMatrix.cpp - Integer linear layers on a matrix unit -----------------------------------------------------------===//
 //
 // Activations are copied once into registers' order, filled up with zeros to 16 rows and, part by part, to whole registers and chunks:
-// what the codes beyond a part are does not matter then. 32 rows by a panel of two tiles of weights stay in four registers of sums while the columns go by,
-// a chunk at a time. While one chunk is multiplied, the next is decoded to bytes in the first-level cache, some words behind each
-// multiplication: a burst of decoding would keep multiplications out of the processor's window. Panels are decoded again for every 32 rows,
-// which is cheaper than reading decoded bytes from the second-level cache.
+// what the codes beyond a part are does not matter then. 32 rows by a panel of two tiles of weights stay in four registers of sums
+// while the columns go by, a chunk at a time. While one chunk is multiplied, the next is decoded to bytes in the first-level cache,
+// some words behind each multiplication: a burst of decoding would keep multiplications out of the processor's window. Panels are
+// decoded again for every 32 rows, which is cheaper than reading decoded bytes from the second-level cache.
 //
-// With several parts the sums of a part are scaled and added up while the next part is multiplied, a few rows behind each multiplication.
+// Scaling is spread in the same way: the sums of a part while the next part is multiplied, and the results of 32 rows by a panel
+// while the next ones are.
 //
 //===----------------------------------------------------------------------------------------------------------------------===//
 #include "IntegerMatrix.h"
@@ -21,6 +22,9 @@ namespace {
 constexpr int64_t kTaskRows = 256;
 /// Tiles of weights in a panel, and blocks of 16 rows that are multiplied by it at a time.
 constexpr int64_t kWidth = 2, kMostHeight = 2;
+constexpr int64_t kUnitRows = kMostHeight * kLanes;
+/// Panels of a task, if there remain enough tasks.
+constexpr int64_t kTaskPanels = 4, kEnoughTasks = 32;
 
 /// Small pieces of work to spread over other work.
 using Pieces = SmallVector<std::function<void()>>;
@@ -37,16 +41,21 @@ public:
     chunkBlocks = llvm::divideCeil(words + (aligned || partRegisters == chunk ? 0 : weight.blockWords() - 1), weight.blockWords());
     // Bytes are multiplied where they lie, if registers do not reach beyond their end.
     decodes = weight.blockWords() > 1 || !x.partsAreMultiplesOf(kMatrixColumns * chunk);
+    isCentred = decodes && weight.constantZero();
+    isSpread = !x.partTable && (x.partCount() == 1 || partRegisters == chunk);
   }
 
   void emit() {
     packActivations();
-    Value blocks = b.ceilDiv(x.rows, kLanes);
-    int64_t panels = llvm::divideCeil(weight.tiles(), kWidth), taskBlocks = kTaskRows / kLanes;
+    blocks = b.ceilDiv(x.rows, kLanes);
+    Value units = b.ceilDiv(x.rows, kUnitRows);
+    int64_t taskUnits = kTaskRows / kUnitRows, panels = llvm::divideCeil(weight.tiles(), kWidth);
+    int64_t taskPanels = std::clamp<int64_t>(panels / kEnoughTasks, 1, kTaskPanels), tasks = llvm::divideCeil(panels, taskPanels);
     // Consecutive tasks share rows, as in emitLinear.
-    b.parallel(b.mul(b.ceilDiv(blocks, taskBlocks), panels), [&](Value task) {
-      Value panel = b.rem(task, panels), begin = b.mul(b.div(task, panels), taskBlocks);
-      emitTask(panel, begin, b.min(blocks, b.add(begin, taskBlocks)));
+    b.parallel(b.mul(b.ceilDiv(units, taskUnits), tasks), [&](Value task) {
+      Value firstPanel = b.mul(b.rem(task, tasks), taskPanels), firstUnit = b.mul(b.div(task, tasks), taskUnits);
+      Value endPanel = b.min(b.add(firstPanel, taskPanels), b.index(panels));
+      emitTask(firstPanel, endPanel, firstUnit, b.min(units, b.add(firstUnit, taskUnits)));
     });
     memref::DeallocOp::create(b, packed);
   }
@@ -93,24 +102,20 @@ private:
     return {reg, word, block, b.add(one.firstBlock, block)};
   }
 
-  /// Decodes a chunk of the panel to decoded[slot] and asks for those far behind it, a block of a tile a piece.
-  Pieces decodePieces(ArrayRef<Value> tiles, const Chunk &at, Value slot) {
+  /// Decodes a chunk of the panel to decoded[slot], a block of a tile a piece.
+  Pieces decodePieces(ArrayRef<Value> tiles, Value stored, Value slot) {
     Pieces pieces;
+    if (!decodes)
+      return pieces;
     // Chunks may reach beyond their part, but not beyond the weight.
     bool whole = aligned && x.partsAreMultiplesOf(kMatrixColumns * chunk);
-    auto ahead = std::make_shared<Value>();
     for (int64_t block = 0; block < chunkBlocks; ++block)
       for (int64_t t = 0; t < kWidth; ++t)
-        pieces.push_back([=, tile = tiles[t], stored = at.stored] {
+        pieces.push_back([=, tile = tiles[t]] {
           Value from = b.add(stored, block);
           if (!whole)
             from = b.min(from, b.index(weight.tileBlocks() - 1));
-          if (!*ahead)
-            *ahead = weight.lineAhead(b, stored, kWidth);
-          weight.prefetch(b, tile, b.add(*ahead, block * weight.blockLines()));
-          if (!decodes)
-            return;
-          for (auto [i, word] : llvm::enumerate(weight.decode(b, tile, from)))
+          for (auto [i, word] : llvm::enumerate(weight.decode(b, tile, from, isCentred)))
             b.storeTile(word, decoded, {slot, b.index(t), b.index(block * weight.blockWords() + i), b.index(0)});
         });
     return pieces;
@@ -140,7 +145,7 @@ private:
           if (!codes[t])
             codes[t] = loadCodes(tiles[t], t, at, reg, slot);
           Value &sum = next[h * kWidth + t];
-          sum = emitMatrixDot(b, sum, activations, codes[t]);
+          sum = emitMatrixDot(b, sum, activations, codes[t], isCentred);
           int64_t count = pieces.size();
           for (int64_t piece = done * count / all; piece < (done + 1) * count / all; ++piece)
             pieces[piece]();
@@ -151,49 +156,31 @@ private:
     return next;
   }
 
-  /// Rows of 32 × 32 products: a part's sums, times scales and with zero points, are added to `totals`.
-  Pieces addPieces(ArrayRef<Value> tiles, Value firstRow, int64_t height, const IntegerOperands::Part &one, Value index) {
-    auto affines = std::make_shared<SmallVector<IntegerTiles::Affine>>();
-    Pieces pieces;
-    for (int64_t r = 0; r < height * kLanes; ++r)
-      pieces.push_back([=, tiles = SmallVector<Value>(tiles)] {
-        if (affines->empty())
-          for (Value tile : tiles)
-            affines->push_back(x.affine(tile, one));
-        for (int64_t t = 0; t < kWidth; ++t) {
-          SmallVector<Value> at{b.index(r), b.index(t * kLanes)};
-          b.storeTile(addRow((*affines)[t], at, b.add(firstRow, r), index, b.loadTile(totals, at)), totals, at);
-        }
-      });
-    return pieces;
-  }
-
-  Value addRow(const IntegerTiles::Affine &affine, ArrayRef<Value> at, Value row, Value part, Value total) {
-    Value sum = b.splat(b.load(x.columnSums, {b.min(row, b.sub(x.rows, b.index(1))), part}));
-    return x.addGroup(affine, b.loadTile(products, at), sum, total);
-  }
-
-  /// Multiplies chunks of the part `index`; the chunk behind them is `following`'s first. Returns the slot of that one; the products are stored.
-  Value multiplyPart(ArrayRef<Value> tiles, Value block, int64_t height, Value index, const IntegerOperands::Part &one,
-                     const IntegerOperands::Part &following, Value slot, function_ref<Pieces(Value chunk)> meanwhile) {
+  /// Multiplies the chunks of a part and stores the products; `slot` holds its first chunk, and the slot that is returned what begins at the
+  /// block `following` of the tiles `nextTiles`.
+  Value multiplyPart(ArrayRef<Value> tiles, Value block, int64_t height, Value index, Value following, ArrayRef<Value> nextTiles,
+                     Value slot, function_ref<Pieces(Value chunk)> meanwhile) {
+    IntegerOperands::Part one = x.part(index);
     SmallVector<Value> carried{slot};
     for (int64_t i = 0; i < height * kWidth; ++i)
       carried.push_back(emitMatrixZero(b));
-    int64_t chunks = partRegisters / chunk;
-    Value count = x.partTable ? b.ceilDiv(one.columns, chunk * kMatrixColumns) : b.index(chunks);
-    Value firstRegister = b.mul(index, partRegisters), zero = b.index(0), unit = b.index(1);
+    Value count = x.partTable ? b.ceilDiv(one.columns, chunk * kMatrixColumns) : b.index(partChunks());
+    Value firstRegister = b.mul(index, partRegisters), zero = b.index(0);
     auto step = [&](Value i, ValueRange values) {
-      Chunk at = chunkOf(one, i), next = at;
-      Value other = b.sub(unit, values[0]);
+      Value other = b.sub(b.index(1), values[0]);
       Value isLast = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, b.add(i, 1), count);
-      next.stored = arith::SelectOp::create(b, isLast, following.firstBlock, chunkOf(one, b.add(i, 1)).stored);
-      Pieces pieces = interleave(decodePieces(tiles, next, other), meanwhile(i));
+      auto choose = [&](Value last, Value otherwise) { return Value(arith::SelectOp::create(b, isLast, last, otherwise)); };
+      SmallVector<Value> decodedTiles;
+      for (auto [next, tile] : llvm::zip_equal(nextTiles, tiles))
+        decodedTiles.push_back(choose(next, tile));
+      Value stored = choose(following, chunkOf(one, b.add(i, 1)).stored);
+      Pieces pieces = interleave(decodePieces(decodedTiles, stored, other), meanwhile(i));
       SmallVector<Value> result{other};
-      llvm::append_range(result, multiply(tiles, block, height, firstRegister, at, values[0], values.drop_front(), pieces));
+      llvm::append_range(result, multiply(tiles, block, height, firstRegister, chunkOf(one, i), values[0], values.drop_front(), pieces));
       return result;
     };
     // A single chunk needs no loop.
-    carried = chunks == 1 ? step(zero, carried) : b.loop(zero, count, 1, carried, step);
+    carried = partChunks() == 1 ? step(zero, carried) : b.loop(zero, count, 1, carried, step);
     for (int64_t h = 0; h < height; ++h)
       for (int64_t t = 0; t < kWidth; ++t)
         emitMatrixStore(b, carried[1 + h * kWidth + t], products, {b.index(h * kLanes), b.index(t * kLanes)});
@@ -216,100 +203,155 @@ private:
     return all;
   }
 
-  //===- Blocks of rows ---------------------------------------------------------------------------------------------------===//
+  //===- Units: up to 32 rows by a panel ----------------------------------------------------------------------------------===//
 
-  void emitTask(Value panel, Value begin, Value end) {
+  struct Unit {
     SmallVector<Value> tiles;
-    for (int64_t t = 0; t < kWidth; ++t)
-      tiles.push_back(b.min(b.add(b.mul(panel, kWidth), t), b.index(weight.tiles() - 1)));
+    Value block, firstRow; ///< the first block of 16 rows
+    Value count;           ///< of rows; none for the unit before the first
+    SmallVector<IntegerTiles::Affine> affines; ///< of its last part
+  };
+
+  void emitTask(Value firstPanel, Value endPanel, Value begin, Value end) {
     if (decodes)
       decoded = b.scratch({2, kWidth, chunkBlocks * weight.blockWords(), kLanes}, b.getI32Type());
-    auto sums = [&](Type type) { return b.scratch({kMostHeight * kLanes, kWidth * kLanes}, type); };
+    auto sums = [&](Type type) { return b.scratch({kUnitRows, kWidth * kLanes}, type); };
     products = sums(b.getI32Type());
     totals = x.partCount() > 1 ? sums(b.getF32Type()) : Value();
-    Value zero = b.index(0), slot = zero;
-    if (decodes)
-      run(decodePieces(tiles, chunkOf(x.part(zero), zero), slot));
-    Value pairs = b.add(begin, b.mul(b.div(b.sub(end, begin), kMostHeight), kMostHeight));
-    slot = b.loop(begin, pairs, kMostHeight, ValueRange{slot}, [&](Value block, ValueRange carried) {
-      return SmallVector<Value>{emitBlock(tiles, block, kMostHeight, carried[0])};
-    })[0];
-    b.ifThen(b.less(pairs, end), [&] { emitBlock(tiles, pairs, 1, slot); });
+    Value zero = b.index(0), one = b.index(1), rowsOfPanel = b.sub(end, begin), lastPanel = b.sub(endPanel, one);
+    if (totals)
+      b.loop(zero, b.index(kUnitRows), 1, [&](Value r) { forTiles(r, [&](int64_t, ArrayRef<Value> at) { b.storeTile(b.tileOf(0.0f), totals, at); }); });
+    auto tilesOf = [&](Value number) {
+      Value panel = b.min(b.add(firstPanel, Value(arith::DivUIOp::create(b, number, rowsOfPanel))), lastPanel);
+      SmallVector<Value> tiles;
+      for (int64_t t = 0; t < kWidth; ++t)
+        tiles.push_back(b.min(b.add(b.mul(panel, kWidth), t), b.index(weight.tiles() - 1)));
+      return tiles;
+    };
+    auto unit = [&](Value number) {
+      Unit result{tilesOf(number), b.mul(b.add(begin, Value(arith::RemUIOp::create(b, number, rowsOfPanel))), kMostHeight), {}, {}, {}};
+      result.firstRow = b.mul(result.block, kLanes);
+      result.count = b.min(b.index(kUnitRows), b.sub(x.rows, result.firstRow));
+      return result;
+    };
+    Value count = b.mul(b.sub(endPanel, firstPanel), rowsOfPanel);
+    run(decodePieces(tilesOf(zero), zero, zero));
+    b.loop(zero, count, 1, ValueRange{zero}, [&](Value number, ValueRange carried) {
+      Unit current = unit(number), before = unit(b.max(b.sub(number, one), zero));
+      before.count = arith::SelectOp::create(b, b.less(zero, number), before.count, zero);
+      if (isSpread)
+        loadAffines(before);
+      SmallVector<Value> nextTiles = tilesOf(b.add(number, 1));
+      auto emit = [&](int64_t height) { return SmallVector<Value>{emitUnit(current, height, before, nextTiles, carried[0])}; };
+      Value isPair = b.less(b.add(current.block, 1), blocks);
+      return b.select(isPair, TypeRange{b.getIndexType()}, [&] { return emit(2); }, [&] { return emit(1); });
+    });
+    if (!isSpread)
+      return;
+    Unit last = unit(b.sub(count, one));
+    loadAffines(last);
+    b.loop(zero, last.count, 1, [&](Value r) { finishRow(last, r); });
   }
 
-  /// 16 · `height` rows by the panel. `slot` holds its first chunk, and the slot that is returned, again.
-  Value emitBlock(ArrayRef<Value> tiles, Value block, int64_t height, Value slot) {
-    Value zero = b.index(0), firstRow = b.mul(block, kLanes), last = b.sub(x.rows, b.index(1));
-    int64_t parts = x.partCount(), height16 = height * kLanes;
-    auto following = [&](Value index) {
-      Value next = b.add(index, 1);
-      return x.part(arith::SelectOp::create(b, b.less(next, b.index(parts)), next, zero));
-    };
-    // Lines of the result are asked for meanwhile, some rows a chunk.
-    int64_t chunks = partRegisters / chunk, rowsOfChunk = llvm::divideCeil(height16, chunks * parts);
-    auto prefetchPieces = [&](Value index, Value chunkIndex) {
+  Value emitUnit(const Unit &unit, int64_t height, const Unit &before, ArrayRef<Value> nextTiles, Value slot) {
+    int64_t parts = x.partCount(), steps = parts * partChunks();
+    Value zero = b.index(0), lastPart = b.index(parts - 1);
+    // Lines of the result are asked for meanwhile: stores that wait for them would hold up those of decoded words.
+    auto rowsOf = [&](Value part, Value chunkIndex, auto body) {
       Pieces pieces;
-      for (int64_t r = 0; r < rowsOfChunk; ++r)
-        pieces.push_back([=, tiles = SmallVector<Value>(tiles)] {
-          Value row = b.add(b.mul(b.add(b.mul(index, chunks), chunkIndex), rowsOfChunk), r);
-          for (Value tile : tiles)
-            memref::PrefetchOp::create(b, x.getResult(), ValueRange{b.min(b.add(firstRow, row), last), b.mul(tile, kLanes)}, /*isWrite=*/true,
-                                       /*localityHint=*/3, /*isDataCache=*/true);
-        });
+      int64_t rows = llvm::divideCeil(kUnitRows, steps);
+      for (int64_t r = 0; r < rows; ++r)
+        pieces.push_back([=] { body(b.add(b.mul(b.add(b.mul(part, partChunks()), chunkIndex), rows), r)); });
       return pieces;
     };
-    auto multiplyOne = [&](Value index, Value from, function_ref<Pieces()> meanwhile) {
-      return multiplyPart(tiles, block, height, index, x.part(index), following(index), from, [&](Value chunkIndex) {
-        return interleave(prefetchPieces(index, chunkIndex), meanwhile());
-      });
-    };
-    auto nothing = [] { return Pieces(); };
-    Value count = b.min(b.index(height16), b.sub(x.rows, firstRow));
-    auto forRows = [&](function_ref<void(Value)> body) { b.loop(zero, count, 1, body); };
-    auto forTiles = [&](Value r, function_ref<void(int64_t, ArrayRef<Value>)> body) {
-      for (int64_t t = 0; t < kWidth; ++t)
-        body(t, {r, b.index(t * kLanes)});
-    };
-    // With one part its sums are all.
-    auto affinesOf = [&](Value index) {
-      SmallVector<IntegerTiles::Affine> affines;
+    auto prefetchRow = [=, tiles = unit.tiles, firstRow = unit.firstRow](Value r) {
       for (Value tile : tiles)
-        affines.push_back(x.affine(tile, x.part(index)));
-      return affines;
+        memref::PrefetchOp::create(b, x.getResult(), ValueRange{lastExisting(b.add(firstRow, r)), b.mul(tile, kLanes)}, /*isWrite=*/true,
+                                   /*localityHint=*/3, /*isDataCache=*/true);
     };
-    if (parts == 1) {
-      slot = multiplyOne(zero, slot, nothing);
-      SmallVector<IntegerTiles::Affine> affines = affinesOf(zero);
-      forRows([&](Value r) {
-        forTiles(r, [&](int64_t t, ArrayRef<Value> at) {
-          Value row = b.add(firstRow, r);
-          x.store(addRow(affines[t], at, row, zero, b.tileOf(0.0f)), row, tiles[t]);
-        });
+    auto multiplyOne = [&](Value index, Value from, function_ref<Pieces(Value)> meanwhile) {
+      Value isLast = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, index, lastPart);
+      auto choose = [&](Value last, Value otherwise) { return Value(arith::SelectOp::create(b, isLast, last, otherwise)); };
+      SmallVector<Value> tiles;
+      for (auto [next, tile] : llvm::zip_equal(nextTiles, unit.tiles))
+        tiles.push_back(choose(next, tile));
+      Value following = choose(zero, x.part(b.min(b.add(index, 1), lastPart)).firstBlock);
+      return multiplyPart(unit.tiles, unit.block, height, index, following, tiles, from, [&](Value chunkIndex) {
+        return interleave(rowsOf(index, chunkIndex, prefetchRow), meanwhile(chunkIndex));
       });
-      return slot;
-    }
-    forRows([&](Value r) { forTiles(r, [&](int64_t, ArrayRef<Value> at) { b.storeTile(b.tileOf(0.0f), totals, at); }); });
-    auto addAll = [&](Value index) {
-      run(addPieces(tiles, firstRow, height, x.part(index), index));
     };
-    if (chunks == 1 && !x.partTable) {
-      slot = multiplyOne(zero, slot, nothing);
-      slot = b.loop(b.index(1), b.index(parts), 1, ValueRange{slot}, [&](Value index, ValueRange carried) {
-        Value before = b.sub(index, b.index(1));
-        return SmallVector<Value>{multiplyOne(index, carried[0], [&] { return addPieces(tiles, firstRow, height, x.part(before), before); })};
-      })[0];
-      addAll(b.index(parts - 1));
-    } else {
-      slot = b.loop(zero, b.index(parts), 1, ValueRange{slot}, [&](Value index, ValueRange carried) {
-        Value next = multiplyOne(index, carried[0], nothing);
-        addAll(index);
-        return SmallVector<Value>{next};
+    auto finish = [=](Value r) { finishRow(before, r); };
+    if (parts == 1)
+      return multiplyOne(zero, slot, [&](Value chunkIndex) { return rowsOf(zero, chunkIndex, finish); });
+    auto forAllRows = [&](std::function<void(Value)> body) {
+      Pieces pieces;
+      for (int64_t r = 0; r < kUnitRows; ++r)
+        pieces.push_back([=] { body(b.index(r)); });
+      return pieces;
+    };
+    if (isSpread) {
+      slot = multiplyOne(zero, slot, [&](Value) { return forAllRows(finish); });
+      return b.loop(b.index(1), b.index(parts), 1, ValueRange{slot}, [&](Value index, ValueRange carried) {
+        Value part = b.sub(index, b.index(1));
+        SmallVector<IntegerTiles::Affine> affines = affinesOf(unit.tiles, part);
+        return SmallVector<Value>{multiplyOne(index, carried[0], [&](Value) {
+          return forAllRows([=](Value r) { addRow(affines, r, lastExisting(b.add(unit.firstRow, r)), part); });
+        })};
       })[0];
     }
-    forRows([&](Value r) {
-      forTiles(r, [&](int64_t t, ArrayRef<Value> at) { x.store(b.loadTile(totals, at), b.add(firstRow, r), tiles[t]); });
+    slot = b.loop(zero, b.index(parts), 1, ValueRange{slot}, [&](Value index, ValueRange carried) {
+      Value next = multiplyOne(index, carried[0], [](Value) { return Pieces(); });
+      SmallVector<IntegerTiles::Affine> affines = affinesOf(unit.tiles, index);
+      b.loop(zero, unit.count, 1, [&](Value r) { addRow(affines, r, b.add(unit.firstRow, r), index); });
+      return SmallVector<Value>{next};
+    })[0];
+    b.loop(zero, unit.count, 1, [&](Value r) {
+      forTiles(r, [&](int64_t t, ArrayRef<Value> at) {
+        x.store(b.loadTile(totals, at), b.add(unit.firstRow, r), unit.tiles[t]);
+        b.storeTile(b.tileOf(0.0f), totals, at);
+      });
     });
     return slot;
+  }
+
+  //===- Scaling ----------------------------------------------------------------------------------------------------------===//
+
+  void forTiles(Value r, function_ref<void(int64_t, ArrayRef<Value>)> body) {
+    for (int64_t t = 0; t < kWidth; ++t)
+      body(t, {r, b.index(t * kLanes)});
+  }
+  Value lastExisting(Value row) { return b.min(row, b.sub(x.rows, b.index(1))); }
+
+  SmallVector<IntegerTiles::Affine> affinesOf(ArrayRef<Value> tiles, Value part) {
+    SmallVector<IntegerTiles::Affine> affines;
+    for (Value tile : tiles) {
+      affines.push_back(x.affine(tile, x.part(part)));
+      if (isCentred) // zero has been subtracted from the codes
+        affines.back().zero = Value();
+    }
+    return affines;
+  }
+  void loadAffines(Unit &unit) { unit.affines = affinesOf(unit.tiles, b.index(x.partCount() - 1)); }
+
+  /// `total` and the products of row r of a unit, which is `row` of the activations.
+  Value sumUp(const IntegerTiles::Affine &affine, ArrayRef<Value> at, Value row, Value part, Value total) {
+    Value sum = affine.zero || affine.offset ? b.splat(b.load(x.columnSums, {row, part})) : Value();
+    return x.addGroup(affine, b.loadTile(products, at), sum, total);
+  }
+
+  void addRow(ArrayRef<IntegerTiles::Affine> affines, Value r, Value row, Value part) {
+    forTiles(r, [&](int64_t t, ArrayRef<Value> at) { b.storeTile(sumUp(affines[t], at, row, part, b.loadTile(totals, at)), totals, at); });
+  }
+
+  /// Adds the last part and stores the result, if the unit has a row r; then totals are zero again.
+  void finishRow(const Unit &unit, Value r) {
+    Value exists = b.less(r, unit.count), row = lastExisting(b.add(unit.firstRow, r)), part = b.index(x.partCount() - 1);
+    forTiles(b.min(r, b.index(kUnitRows - 1)), [&](int64_t t, ArrayRef<Value> at) {
+      Value total = totals ? b.loadTile(totals, at) : b.tileOf(0.0f);
+      x.store(sumUp(unit.affines[t], at, row, part, total), row, unit.tiles[t], exists);
+      if (totals)
+        b.storeTile(b.tileOf(0.0f), totals, at);
+    });
   }
 
   IntegerOperands &x;
@@ -317,6 +359,10 @@ private:
   const IntegerTiles &weight;
   int64_t chunk, partRegisters, chunkBlocks; ///< registers of a chunk and of a part, blocks that a chunk decodes
   bool aligned, decodes;
+  bool isCentred; ///< zero is subtracted from codes as they are decoded
+  bool isSpread;  ///< sums are scaled while others are made
+  int64_t partChunks() const { return partRegisters / chunk; }
+  Value blocks; ///< of 16 rows
   Value packed, decoded, products, totals;
 };
 

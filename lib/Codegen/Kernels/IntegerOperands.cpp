@@ -110,11 +110,14 @@ IntegerTiles::Affine IntegerOperands::affine(Value tile, const Part &one) {
   return result;
 }
 
-void IntegerOperands::store(Value sum, Value row, Value tile) {
+void IntegerOperands::store(Value sum, Value row, Value tile, Value exists) {
   Value column = b.mul(tile, kLanes);
   Value scale = b.splat(scales ? b.load(scales, {row}) : b.f32(constantScale));
   bool whole = weight.rows() % kLanes == 0;
-  Value mask = whole ? Value() : b.mask(b.sub(b.index(weight.rows()), column));
+  Value left = whole ? b.index(kLanes) : b.sub(b.index(weight.rows()), column);
+  Value mask = whole ? Value() : b.mask(left), stored = mask;
+  if (exists)
+    stored = b.mask(arith::SelectOp::create(b, exists, left, b.index(0)));
   auto loadVector = [&](Value vector) {
     return whole ? b.loadTile(vector, {column}) : b.loadMasked(vector, {column}, mask, b.tileOf(0.0f));
   };
@@ -128,20 +131,24 @@ void IntegerOperands::store(Value sum, Value row, Value tile) {
   };
   result = epilogue.apply(result, load);
   if (Value y = epilogue.floats)
-    whole ? b.storeTile(result, y, {row, column}) : b.storeMasked(result, y, {row, column}, mask);
+    stored ? b.storeMasked(result, y, {row, column}, stored) : b.storeTile(result, y, {row, column});
   if (epilogue.codes)
-    storeCodes(epilogue.encode(result, load), row, tile, mask);
+    storeCodes(epilogue.encode(result, load), row, tile, mask, exists);
 }
 
-void IntegerOperands::storeCodes(Value bytes, Value row, Value tile, Value mask) {
+void IntegerOperands::storeCodes(Value bytes, Value row, Value tile, Value mask, Value exists) {
   Value none = arith::ConstantOp::create(b, DenseElementsAttr::get(VectorType::get({kLanes}, b.getI8Type()), int8_t(0)));
   if (mask)
     bytes = arith::SelectOp::create(b, mask, bytes, none);
-  b.storeTile(bytes, epilogue.codes, {row, b.mul(tile, kLanes)});
-  int64_t stored = cast<MemRefType>(epilogue.codes.getType()).getDimSize(1), first = weight.tiles() * kLanes;
-  if (first < stored) // rows end with zeros
+  SmallVector<Value> at{row, b.mul(tile, kLanes)};
+  if (exists)
+    b.storeMasked(bytes, epilogue.codes, at, b.mask(arith::SelectOp::create(b, exists, b.index(kLanes), b.index(0))));
+  else
+    b.storeTile(bytes, epilogue.codes, at);
+  int64_t storedColumns = cast<MemRefType>(epilogue.codes.getType()).getDimSize(1), first = weight.tiles() * kLanes;
+  if (first < storedColumns) // rows end with zeros
     b.ifThen(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, tile, b.index(weight.tiles() - 1)), [&] {
-      for (int64_t column = first; column < stored; column += kLanes)
+      for (int64_t column = first; column < storedColumns; column += kLanes)
         b.storeTile(none, epilogue.codes, {row, b.index(column)});
     });
 }

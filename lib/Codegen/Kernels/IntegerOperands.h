@@ -34,10 +34,11 @@ public:
   Value addGroup(const IntegerTiles::Affine &affine, Value products, Value columnSum, Value sum);
   /// What is stored: floats, or else codes.
   Value getResult() const { return epilogue.floats ? epilogue.floats : epilogue.codes; }
-  /// Scales the sum over all parts, adds the bias and stores 16 columns of what the epilogue makes of it.
-  void store(Value sum, Value row, Value tile);
-  /// `mask`: of columns that exist, null if all do.
-  void storeCodes(Value bytes, Value row, Value tile, Value mask);
+  /// Scales the sum over all parts, adds the bias and stores 16 columns of what the epilogue makes of it; if `exists` is given, only where
+  /// that is true.
+  void store(Value sum, Value row, Value tile, Value exists = Value());
+  /// `mask`: of columns that exist, null if all do; others become zeros.
+  void storeCodes(Value bytes, Value row, Value tile, Value mask, Value exists);
 
   KernelBuilder &b;
   Epilogue epilogue;

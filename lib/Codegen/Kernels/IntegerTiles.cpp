@@ -57,6 +57,13 @@ Value IntegerTiles::groupBlocks(KernelBuilder &b, Value group) const {
 
 //===- Multiplying in place -----------------------------------------------------------------------------------------------===//
 
+/// An addition that LLVM does not see through: it would make multiplications of bytes by 9, 27, 81 and 243, which no target has.
+static Value addOpaquely(KernelBuilder &b, Value x, Value y) {
+  Value all = arith::ConstantOp::create(b, DenseElementsAttr::get(VectorType::get({4 * kLanes}, b.getI1Type()), true));
+  Value lanes = arith::ConstantIntOp::create(b, b.getI32Type(), 4 * kLanes);
+  return LLVM::VPAddOp::create(b, x.getType(), x, y, all, lanes);
+}
+
 int IntegerTiles::exponent(KernelBuilder &b, const TileField &field, int64_t slot) const {
   int position = multipliesWholeBytes(*b.level) ? static_cast<int>(field.width * slot) : 0;
   return static_cast<int>(field.shift) + isDoubled() - position;
@@ -85,13 +92,9 @@ void IntegerTiles::accumulate(KernelBuilder &b, Value tile, Value block, Mutable
   if (isTernary()) {
     auto i8s = VectorType::get({4 * kLanes}, b.getI8Type());
     Value codes = line(b, tile, block, 0), left = vector::BitCastOp::create(b, i8s, codes);
-    // An addition that LLVM does not see through: it would make multiplications of bytes by 9, 27, 81 and 243, which no target has.
-    Value all = arith::ConstantOp::create(b, DenseElementsAttr::get(VectorType::get({4 * kLanes}, b.getI1Type()), true));
-    Value lanes = arith::ConstantIntOp::create(b, b.getI32Type(), 4 * kLanes);
-    auto addOpaquely = [&](Value x, Value y) { return Value(LLVM::VPAddOp::create(b, i8s, x, y, all, lanes)); };
     for (int64_t column = 0; column < shape.blockColumns; column += 4) {
       sums[0] = emitIntegerDot(b, sums[0], codes, x(column), 8);
-      left = addOpaquely(b.add(left, left), left);
+      left = addOpaquely(b, b.add(left, left), left);
       codes = vector::BitCastOp::create(b, b.i32Tile(), left);
       sums[1] = emitIntegerDot(b, sums[1], codes, x(column), 8);
     }
@@ -133,8 +136,25 @@ Value IntegerTiles::finish(KernelBuilder &b, ValueRange sums) const {
 
 //===- Decoding -----------------------------------------------------------------------------------------------------------===//
 
-SmallVector<Value> IntegerTiles::decode(KernelBuilder &b, Value tile, Value block) const {
+SmallVector<Value> IntegerTiles::decode(KernelBuilder &b, Value tile, Value block, bool centred) const {
   SmallVector<Value> codes(blockWords());
+  auto i8s = VectorType::get({4 * kLanes}, b.getI8Type());
+  if (isTernary() && b.level->permutesBits)
+    return decodeTernaryBytes(b, tile, block, centred);
+  if (centred && b.level->permutesBits && fields().size() == 1 && shape.bits < 8) {
+    // Less half the range, a code is its lower bits below copies of its inverted highest one; with one bit those are above a 1.
+    int64_t perWord = 8 / shape.bits;
+    for (auto [i, code] : llvm::enumerate(codes))
+      code = b.centreBits(line(b, tile, block, i / perWord), shape.bits, shape.bits * (i % perWord), isDoubled());
+    return codes;
+  }
+  if (centred) {
+    codes = decode(b, tile, block);
+    Value zero = arith::ConstantOp::create(b, DenseElementsAttr::get(i8s, static_cast<int8_t>(*constantZero())));
+    for (Value &code : codes)
+      code = vector::BitCastOp::create(b, b.i32Tile(), b.sub(vector::BitCastOp::create(b, i8s, code), zero));
+    return codes;
+  }
   if (isTernary()) {
     // Digits above the byte: bytes of a word in turn, each in 16 bits of its own.
     Value word = line(b, tile, block, 0), low = b.tileOf(0x00ff00ff);
@@ -161,6 +181,25 @@ SmallVector<Value> IntegerTiles::decode(KernelBuilder &b, Value tile, Value bloc
         code = code ? Value(arith::OrIOp::create(b, code, part)) : part;
       }
     }
+  }
+  return codes;
+}
+
+SmallVector<Value> IntegerTiles::decodeTernaryBytes(KernelBuilder &b, Value tile, Value block, bool centred) const {
+  auto i8s = VectorType::get({4 * kLanes}, b.getI8Type());
+  auto bytesOf = [&](int value) {
+    return Value(arith::ConstantOp::create(b, DenseElementsAttr::get(i8s, static_cast<int8_t>(value))));
+  };
+  Value left = vector::BitCastOp::create(b, i8s, line(b, tile, block, 0));
+  SmallVector<Value> codes;
+  for (int64_t i = 0; i < blockWords(); ++i) {
+    // The digit that three times the byte carries out: 1 from 256 / 3 on, 2 from 512 / 3 on.
+    auto reaches = [&](int least) { return Value(arith::CmpIOp::create(b, arith::CmpIPredicate::uge, left, bytesOf(least))); };
+    int zero = centred ? 1 : 0;
+    Value digit = arith::SelectOp::create(b, reaches(86), bytesOf(1 - zero), bytesOf(-zero));
+    digit = arith::SelectOp::create(b, reaches(171), bytesOf(2 - zero), digit);
+    codes.push_back(vector::BitCastOp::create(b, b.i32Tile(), digit));
+    left = addOpaquely(b, b.add(left, left), left);
   }
   return codes;
 }

@@ -38,8 +38,8 @@ public:
   void accumulate(KernelBuilder &b, Value tile, Value block, MutableArrayRef<Value> sums, function_ref<Value(int64_t)> x) const;
   /// Σ q·x of what was accumulated.
   Value finish(KernelBuilder &b, ValueRange sums) const;
-  /// The block's codes, a byte each; they use codeBits() bits.
-  SmallVector<Value> decode(KernelBuilder &b, Value tile, Value block) const;
+  /// The block's codes, a byte each; they use codeBits() bits. `centred`: less constantZero(), signed bytes.
+  SmallVector<Value> decode(KernelBuilder &b, Value tile, Value block, bool centred = false) const;
   unsigned codeBits() const { return shape.bits + isDoubled(); }
 
   /// A group of a tile: what is subtracted from Σ q·x for each unit of Σ x, null if nothing is; then what the difference is
@@ -68,6 +68,8 @@ public:
   void prefetchAffine(KernelBuilder &b, Value tile, Value group, int64_t streams) const;
 
 private:
+  /// With comparisons of bytes, where those are cheap.
+  SmallVector<Value> decodeTernaryBytes(KernelBuilder &b, Value tile, Value block, bool centred) const;
   /// Powers of two by which sums are too small: of fields multiplied where they lie in their bytes, or shifted down.
   SmallVector<int> exponents(KernelBuilder &b) const;
   int exponent(KernelBuilder &b, const ::quanta::TileField &field, int64_t slot) const;
