@@ -129,10 +129,12 @@ private:
     };
     if (llvm::Error error = model.run(values, samples, observe))
       return error;
-    for (auto &[x, activation] : activations) {
+    // Each searches its own histograms.
+    llvm::parallelFor(0, activations.size(), [&](size_t i) {
+      ReadActivation &activation = activations.begin()[i].second;
       activation.encoding = chooseEncoding(activation);
       activation.histograms.clear();
-    }
+    });
     return llvm::Error::success();
   }
 
