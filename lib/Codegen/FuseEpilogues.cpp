@@ -1,4 +1,4 @@
-//===- FuseEpilogues.cpp - Elementwise ops and codes of results at the ends of integer kernels ------------------------------===//
+//===- FuseEpilogues.cpp - Elementwise ops and codes of results at the ends of kernels --------------------------------------===//
 #include "Kernels/Epilogue.h"
 #include "quanta/Codegen/Codegen.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -52,6 +52,9 @@ public:
 private:
   static RankedTensorType type(Value value) { return cast<RankedTensorType>(value.getType()); }
 
+  /// Results are [rows, channels], not images.
+  static bool hasRows(KernelOp kernel) { return type(kernel.getOutputs().front()).getRank() == 2; }
+
   //===- Elementwise ops ------------------------------------------------------------------------------------------------===//
 
   /// Whether the body can be computed for 16 lanes at once, from its arguments and constants.
@@ -76,7 +79,7 @@ private:
     Elementwise found;
     if (!y.hasOneUse())
       return std::nullopt;
-    bool rows = kernel.getFamily() == "linear";
+    bool rows = hasRows(kernel);
     if (auto expand = dyn_cast<tensor::ExpandShapeOp>(*y.user_begin()); expand && rows) {
       // Only leading dimensions: channels stay the last.
       if (type(expand).getShape().back() != type(y).getShape().back() || !expand.getResult().hasOneUse())
@@ -186,7 +189,7 @@ private:
     auto kernel = x.getDefiningOp<KernelOp>();
     if (!affine || !kernel || kernel->getBlock() != encoder->getBlock() || !hasEpilogue(kernel.getFamily(), kernel.getConfig()) ||
         kernel.getNumResults() != 1 || kernel.getConfig().contains("result_encoding") ||
-        (kernel.getFamily() == "linear") != (encoder.getFamily() == "quantize"))
+        hasRows(kernel) != (encoder.getFamily() == "quantize"))
       return;
     auto stored = type(encoder.getResult(0));
     if (llvm::any_of(stored.getShape().drop_front(), ShapedType::isDynamic) ||

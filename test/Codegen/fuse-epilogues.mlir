@@ -81,3 +81,26 @@ func.func @token(%x: tensor<?x64xi8>, %s: tensor<?xf32>, %w: memref<4x16x16xi32>
   %q:2 = quanta.kernel "quantize" ins(%y : tensor<?x64xf32>) outs(%g, %f : tensor<?x64xi8>, tensor<?xf32>) {activation = #token} -> tensor<?x64xi8>, tensor<?xf32>
   return %q#0 : tensor<?x64xi8>
 }
+
+// -----
+
+#segments = #quanta.affine<bits = 8, splits = [32], scales = [0.5, 2.0], zeros = [0, -3]>
+
+// A norm stores the codes of its clusters.
+// CHECK-LABEL: func @norm
+// CHECK-SAME: %[[X:.*]]: tensor<?x40xf32>, %[[G:.*]]: tensor<40xf32>
+// CHECK-DAG: %[[INVERSE:.*]] = arith.constant dense<5.0
+// CHECK-DAG: %[[ZERO:.*]] = arith.constant dense<-3.0
+// CHECK: %[[Q:.*]] = quanta.kernel "rms_norm" ins(%[[X]], %[[G]], %[[INVERSE]], %[[ZERO]] : {{.*}} outs(%{{.*}} : tensor<?x64xi8>) {epsilon = {{.*}}, result_encoding = #{{.*}}} -> tensor<?x64xi8>
+// CHECK-NOT: "quantize"
+// CHECK: return %[[Q]]
+func.func @norm(%x: tensor<?x40xf32>, %g: tensor<40xf32>, %n: index) -> tensor<?x64xi8> {
+  %e = tensor.empty(%n) : tensor<?x40xf32>
+  %y = quanta.kernel "rms_norm" ins(%x, %g : tensor<?x40xf32>, tensor<40xf32>) outs(%e : tensor<?x40xf32>) {epsilon = 1.0e-5 : f32} -> tensor<?x40xf32>
+  %inverse = arith.constant dense<5.0> : tensor<40xf32>
+  %zero = arith.constant dense<-3.0> : tensor<40xf32>
+  %f = tensor.empty(%n) : tensor<?x64xi8>
+  %q = quanta.kernel "quantize" ins(%y, %inverse, %zero : tensor<?x40xf32>, tensor<40xf32>, tensor<40xf32>) outs(%f : tensor<?x64xi8>)
+    {activation = #segments} -> tensor<?x64xi8>
+  return %q : tensor<?x64xi8>
+}

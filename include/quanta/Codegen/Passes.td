@@ -30,10 +30,10 @@ def OutlineKernels : Pass<"quanta-outline-kernels", "::mlir::ModuleOp"> {
 }
 
 def FuseEpilogues : Pass<"quanta-fuse-epilogues", "::mlir::ModuleOp"> {
-  let summary = "Let kernels that multiply integers finish their sums: elementwise ops, and codes for the next layer";
+  let summary = "Let kernels finish their results: elementwise ops, and codes for the next layer";
   let description = [{
-    An elementwise `linalg.generic` that is the only user of an integer kernel's result (`linear` of encoded activations,
-    `integer_conv2d`) becomes the kernel's epilogue: a private function of the sum and the op's other operands (of the result's
+    An elementwise `linalg.generic` that is the only user of the result of an integer kernel (`linear` of encoded activations,
+    `integer_conv2d`) or of a norm becomes the kernel's epilogue: a private function of the result and the op's other operands (of the result's
     shape, or one for each output channel), named in the kernel's config and applied to 16 lanes at a time while they are in
     registers. Equal epilogues share a function. A `quantize` or `quantize_image` kernel with known scales that reads the result then
     becomes an output of the kernel: bytes are stored at once, and floats only if something else reads them.

@@ -7,7 +7,7 @@ using namespace mlir;
 using namespace mlir::quanta;
 
 bool mlir::quanta::hasEpilogue(StringRef family, DictionaryAttr config) {
-  return family == "integer_conv2d" || (family == "linear" && config.contains("activation"));
+  return family == "integer_conv2d" || family == "layer_norm" || family == "rms_norm" || (family == "linear" && config.contains("activation"));
 }
 
 Epilogue::Epilogue(KernelBuilder &b, const KernelArgs &args)

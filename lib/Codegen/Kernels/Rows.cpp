@@ -1,4 +1,5 @@
 //===- Rows.cpp - Kernels that work on the rows of a matrix: norms, softmax, rotary, embedding -----------------------------===//
+#include "Epilogue.h"
 #include "Gemm.h"
 #include "IntegerConv2D.h"
 #include "Kernels.h"
@@ -51,8 +52,14 @@ Value toFloat(KernelBuilder &b, Value index) {
   return arith::SIToFPOp::create(b, b.getF32Type(), Value(arith::IndexCastOp::create(b, b.getI64Type(), index)));
 }
 
+Value noCodes(KernelBuilder &b) {
+  return arith::ConstantOp::create(b, DenseElementsAttr::get(VectorType::get({kLanes}, b.getI8Type()), int8_t(0)));
+}
+
 void emitNorm(KernelBuilder &b, const KernelArgs &args, bool centre) {
-  Value x = args.inputs[0], scale = args.inputs[1], bias = args.inputs.size() > 2 ? args.inputs[2] : Value(), y = args.outputs[0];
+  Epilogue epilogue(b, args);
+  ValueRange inputs = epilogue.inputs;
+  Value x = inputs[0], scale = inputs[1], bias = inputs.size() > 2 ? inputs[2] : Value();
   Value rows = b.dim(x, 0), columns = b.dim(x, 1);
   forRows(b, rows, columns, [&](Value row) {
     Value inverse = arith::DivFOp::create(b, b.f32(1.0f), toFloat(b, columns)), mean;
@@ -76,9 +83,26 @@ void emitNorm(KernelBuilder &b, const KernelArgs &args, bool centre) {
       Value tile = b.mulf(b.mulf(centred(column, mask), factor), loadPart(b, scale, {column}, mask));
       if (bias)
         tile = b.addf(tile, loadPart(b, bias, {column}, mask));
-      storePart(b, tile, y, {row, column}, mask);
+      auto load = [&](Value operand, EpilogueOperand kind) {
+        bool element = kind == EpilogueOperand::Element;
+        return loadPart(b, operand, element ? ValueRange{row, column} : ValueRange{column}, mask);
+      };
+      tile = epilogue.apply(tile, load);
+      if (epilogue.floats)
+        storePart(b, tile, epilogue.floats, {row, column}, mask);
+      if (epilogue.codes) {
+        Value bytes = epilogue.encode(tile, load);
+        if (mask)
+          bytes = arith::SelectOp::create(b, mask, bytes, noCodes(b));
+        b.storeTile(bytes, epilogue.codes, {row, column});
+      }
       return SmallVector<Value>();
     });
+    if (epilogue.codes) { // rows end with zeros
+      auto type = cast<MemRefType>(x.getType());
+      for (int64_t column = llvm::alignTo(type.getDimSize(1), kLanes); column < cast<MemRefType>(epilogue.codes.getType()).getDimSize(1); column += kLanes)
+        b.storeTile(noCodes(b), epilogue.codes, {row, b.index(column)});
+    }
   });
 }
 
