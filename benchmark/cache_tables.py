@@ -3,7 +3,7 @@
 Runtime's cached decode of the float model. One thread, whose CPU time counts, so that other programs matter less; interleaved,
 medians of steps.
 
-usage: cache_tables.py TOOLS MODELS [--windows 32] [--chunk 16] [--capacity 512] [--tokens 128]
+usage: cache_tables.py TOOLS MODELS [--windows 32] [--chunk 16] [--capacity 512] [--tokens 128] [--budgets BYTES ...]
 
 Perplexity: windows of 256 tokens of the dev half of WikiText-2's test split, each from an empty cache, `--chunk` tokens a run.
 A chunk is appended before its queries look, so that of chunk c a query sees the newest `window` positions, counted from the
@@ -28,6 +28,7 @@ parser.add_argument("--windows", type=int, default=32)
 parser.add_argument("--chunk", type=int, default=16)
 parser.add_argument("--capacity", type=int, default=512)
 parser.add_argument("--tokens", type=int, default=128)
+parser.add_argument("--budgets", type=int, nargs="*", default=[], help="also rows with widths that are chosen within these bytes")
 arguments = parser.parse_args()
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "python-bindings", "src"))
 os.environ.setdefault("QUANTA_LIBRARY", os.path.join(arguments.tools, "..", "lib", "libQuantaC.so"))
@@ -92,13 +93,18 @@ def decode(compiled):
     return 1e3 * statistics.median(mine[1:]), 1e3 * statistics.median(other[1:])
 
 
+ROWS += [(f"chosen within {budget} bytes, window 0", use + f",quanta-allocate-cache{{bytes={budget} recent=0 samples=8 resume=true store=STORE "
+          f"candidates=4,4/3,3/4,4/2,2/4,3,3/2,2/3,2 data={os.path.join(arguments.models, 'dev', 'data', 'wt2_train.npy')}}}")
+         for budget in arguments.budgets]
+
 print(f"| cache | bytes | perplexity ({arguments.windows} windows) | ms a token | tokens/s | ONNX Runtime float, tokens/s |")
 print("| --- | --- | --- | --- | --- | --- |")
 with tempfile.TemporaryDirectory() as folder:
     for number, (name, pipeline) in enumerate(ROWS + [("float, 4-bit weights", use), ("4 bits, 4-bit weights", use + encode(4))]):
         path = os.path.join(folder, f"m{number}.so")
         weights = ["--recipe", "rtn{bits=4 group=128}"] if "weights" in name else []
-        subprocess.run([os.path.join(arguments.tools, "quantc"), model, "-o", path, "--pass-pipeline", pipeline] + weights, check=True)
+        subprocess.run([os.path.join(arguments.tools, "quantc"), model, "-o", path, "--pass-pipeline",
+                        pipeline.replace("STORE", os.path.join(folder, "losses"))] + weights, check=True)
         text = subprocess.run([os.path.join(arguments.tools, "quant-eval"), path, "--task", "perplexity", "--tokens", tokens, "--limit",
                                str(arguments.windows), "--chunk", str(arguments.chunk), "--json"], check=True, capture_output=True, text=True).stdout
         result = json.loads(text)

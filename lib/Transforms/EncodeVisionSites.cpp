@@ -1,6 +1,8 @@
 //===- EncodeVisionSites.cpp - Weights and activations get the grids that were found --------------------------------------===//
 #include "VisionSites.h"
 #include "quanta/Support/Error.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/IRMapping.h"
 #include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
@@ -55,7 +57,7 @@ static EncodedWeight encodeWeight(const SiteState &state, unsigned bits) {
   result.groups = 1;
   double error = 0, energy = 0;
   for (int64_t row = 0; row < weights.rows(); ++row) {
-    const ActivationGrid &grid = state.grids.right[row];
+    const ActivationGrid &grid = state.solution.grids.right[row];
     result.scales.push_back(static_cast<float>(grid.scale));
     result.zeros.push_back(static_cast<uint8_t>(grid.zero));
     result.options.halfScale &= roundToHalf(grid.scale) == grid.scale;
@@ -69,17 +71,17 @@ static EncodedWeight encodeWeight(const SiteState &state, unsigned bits) {
   EncodedWeight weight;
   encodeUniform(result, state.site.op->getContext(), weight);
   weight.weightError = energy > 0 ? error / energy : 0;
-  weight.errorCalibration = state.relativeError;
+  weight.errorCalibration = state.solution.relativeError;
   return weight;
 }
 
 static void describe(const SiteState &state) {
   auto remark = state.site.op->emitRemark();
-  remark << "relative error " << llvm::formatv("{0:e2}", state.relativeError).str();
-  if (state.grids.left)
-    remark << ", left operand " << getEncodingOf(*state.grids.left, state.site.op->getContext());
+  remark << "relative error " << llvm::formatv("{0:e2}", state.solution.relativeError).str();
+  if (state.solution.grids.left)
+    remark << ", left operand " << getEncodingOf(*state.solution.grids.left, state.site.op->getContext());
   if (!state.site.isLayer())
-    remark << ", right operand " << getEncodingOf(state.grids.right[0], state.site.op->getContext());
+    remark << ", right operand " << getEncodingOf(state.solution.grids.right[0], state.site.op->getContext());
 }
 
 llvm::Error mlir::quanta::encodeSites(ModuleOp module, std::deque<SiteState> &states, unsigned bits, LayerConstants &constants) {
@@ -95,17 +97,40 @@ llvm::Error mlir::quanta::encodeSites(ModuleOp module, std::deque<SiteState> &st
   if (failed(encodeSelectedLayers(module, false, encodeLayer)))
     return ::quanta::userError("the layers above cannot be quantized");
   for (SiteState &state : states) {
-    if (!state.bias.empty() && LayerConstants::canChangeBias(state.site.op)) {
+    if (!state.solution.bias.empty() && LayerConstants::canChangeBias(state.site.op)) {
       std::vector<double> bias = LayerConstants::getBias(state.site.op);
-      for (auto [value, change] : llvm::zip_equal(bias, state.bias))
+      for (auto [value, change] : llvm::zip_equal(bias, state.solution.bias))
         value += change;
       constants.setBias(state.site.op, bias);
     }
     for (auto [operand, value] : llvm::enumerate(state.site.getActivations()))
-      if (const ActivationGrid *grid = operand == 0 ? (state.grids.left ? &*state.grids.left : nullptr) : &state.grids.right[0])
+      if (const ActivationGrid *grid = operand == 0 ? (state.solution.grids.left ? &*state.solution.grids.left : nullptr) : &state.solution.grids.right[0])
         state.site.op->setOperand(operand, getQuantized(value, *grid, quantized));
     describe(state);
   }
   constants.eraseReplaced();
   return llvm::Error::success();
+}
+
+llvm::Expected<double> mlir::quanta::measureSolutions(SwitchedModel &model, ModuleOp module, const std::deque<SiteState> &states,
+                                                      ArrayRef<SiteSolution> solutions, unsigned bits) {
+  IRMapping mapping;
+  OwningOpRef<ModuleOp> variant(cast<ModuleOp>(module->clone(mapping)));
+  // Constants that nobody uses any more lose their data, which the model itself still needs: a copy of each keeps it.
+  variant->walk([](arith::ConstantOp constant) { OpBuilder(constant).clone(*constant); });
+  std::deque<SiteState> copies;
+  for (auto [state, solution] : llvm::zip_equal(states, solutions)) {
+    SiteState &copy = copies.emplace_back();
+    copy.site = state.site; // its weights stay where they are
+    copy.site.op = mapping.lookup(state.site.op);
+    copy.solution = solution;
+  }
+  // What is said of layers is for those that stay.
+  ScopedDiagnosticHandler handler(module.getContext(), [](Diagnostic &diagnostic) {
+    return success(diagnostic.getSeverity() == DiagnosticSeverity::Remark);
+  });
+  LayerConstants constants(*variant);
+  if (llvm::Error error = encodeSites(*variant, copies, bits, constants))
+    return std::move(error);
+  return model.measure(*variant);
 }

@@ -4,6 +4,7 @@
 //
 //===----------------------------------------------------------------------------------------------------------------------===//
 #include "VisionSites.h"
+#include "quanta/Calibrate/StageGraph.h"
 #include "quanta/Support/Error.h"
 #include "quanta/Transforms/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -12,6 +13,8 @@
 #include "mlir/IR/Threading.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringSwitch.h"
+#include "llvm/Support/FormatVariadic.h"
+#include <numeric>
 
 namespace mlir::quanta {
 #define GEN_PASS_DEF_QUANTIZEVISION
@@ -65,8 +68,13 @@ struct QuantizeVision : public mlir::quanta::impl::QuantizeVisionBase<QuantizeVi
       return error;
     if (llvm::Error error = collectSites())
       return error;
+    keptBatches = 0;
     LayerConstants constants(getOperation());
-    ModelProbe probe(getOperation(), {data, samples, window, seed, threads});
+    searched = samples;
+    if (isGuarded())
+      if (llvm::Error error = keepSamples())
+        return error;
+    ModelProbe probe(getOperation(), {data, searched, window, seed, threads});
     if (chosen == Method::RepQ)
       if (llvm::Error error = reparameterizeNorms(getOperation(), states, probe, actBits, rowsPerSample(), constants))
         return error;
@@ -75,7 +83,10 @@ struct QuantizeVision : public mlir::quanta::impl::QuantizeVisionBase<QuantizeVi
         return error;
     if (llvm::Error error = collectData(probe))
       return error;
-    parallelFor(&getContext(), 0, states.size(), [&](size_t i) { solve(states[i]); });
+    std::vector<SiteSolution> plain(states.size());
+    parallelFor(&getContext(), 0, states.size(), [&](size_t i) { solve(states[i], plain[i]); });
+    if (keptBatches > 0)
+      compareWithPlain(std::move(plain));
     llvm::Error error = encodeSites(getOperation(), states, bits, constants);
     states.clear();
     return error;
@@ -155,13 +166,15 @@ private:
     return llvm::Error::success();
   }
 
-  int64_t rowsPerSample() const { return llvm::divideCeil(std::max<int64_t>(1, rows), std::max<int64_t>(1, samples)); }
+  int64_t rowsPerSample() const { return llvm::divideCeil(std::max<int64_t>(1, rows), std::max<int64_t>(1, searched)); }
 
   llvm::Error collectData(ModelProbe &probe) {
     // Sites that read the same value get it once.
     llvm::MapVector<Value, SmallVector<std::pair<SiteState *, size_t>>> readers;
     for (SiteState &state : states) {
       state.data.emplace(state.site, state.sensitivity ? &*state.sensitivity : nullptr, rowsPerSample());
+      if (state.sensitivity && keptBatches > 0)
+        state.equalData.emplace(state.site, nullptr, rowsPerSample());
       for (auto [operand, value] : llvm::enumerate(state.site.getActivations()))
         readers[value].push_back({&state, operand});
     }
@@ -170,8 +183,10 @@ private:
       values.push_back(entry.first);
     return probe.observe(values, [&](size_t value, const ::quanta::Array &array) -> llvm::Error {
       for (auto [state, operand] : readers[values[value]])
-        if (llvm::Error error = state->data->add(operand, array))
-          return error;
+        for (std::optional<ProductData> *each : {&state->data, &state->equalData})
+          if (*each)
+            if (llvm::Error error = (*each)->add(operand, array))
+              return error;
       return llvm::Error::success();
     });
   }
@@ -184,12 +199,12 @@ private:
     return grids;
   }
 
-  std::vector<ActivationGrid> makeActivationCandidates(Value value, ::quanta::ValueRange range) const {
+  std::vector<ActivationGrid> makeActivationCandidates(Value value, ::quanta::ValueRange range, bool twin) const {
     if (chosen == Method::RepQ && isProbability(value))
       return asFloats(::quanta::makeCandidates(ActivationFormat::LogRoot2, false, std::min<unsigned>(actBits, kMostLogBits), range,
                                                kRangeShares));
     std::vector<ActivationGrid> candidates = ::quanta::makeCandidates(ActivationFormat::Uniform, true, actBits, range, kRangeShares);
-    if (chosen == Method::Twin || chosen == Method::TwinHessian) {
+    if (twin) {
       std::vector<ActivationGrid> twins;
       if (isProbability(value))
         twins = ::quanta::makeCandidates(ActivationFormat::Twin, false, actBits, range, kRangeShares);
@@ -198,6 +213,38 @@ private:
       candidates.insert(candidates.end(), twins.begin(), twins.end());
     }
     return asFloats(candidates);
+  }
+
+  ::quanta::CalibrationOptions getSampling() const {
+    ::quanta::CalibrationOptions sampling;
+    sampling.samples = samples;
+    sampling.window = window;
+    sampling.seed = seed;
+    sampling.batch = 1;
+    return sampling;
+  }
+
+  /// Leaves the last quarter of the data for comparisons.
+  llvm::Error keepSamples() {
+    auto ports = getInputPorts(cast<func::FuncOp>(getMain()));
+    if (!ports)
+      return ports.takeError();
+    auto batches = ::quanta::CalibrationData::open(data, getSampling(), *ports);
+    if (!batches)
+      return batches.takeError();
+    SmallVector<int64_t> sizes;
+    while (true) {
+      auto batch = batches->next();
+      if (!batch)
+        return batch.takeError();
+      if (!*batch)
+        break;
+      sizes.push_back((*batch)->samples);
+    }
+    keptBatches = static_cast<int64_t>(sizes.size()) / 4;
+    searchedBatches = static_cast<int64_t>(sizes.size()) - keptBatches;
+    searched = std::accumulate(sizes.begin(), sizes.begin() + searchedBatches, int64_t(0));
+    return llvm::Error::success();
   }
 
   /// For each row the grid of a share of its range.
@@ -220,9 +267,21 @@ private:
     return state.site.isLayer() && state.site.op->getOperand(1).hasOneUse();
   }
 
-  void solve(SiteState &state) {
+  /// Twin grids and weighted errors leave less error of each product, which need not mean less of the model's output.
+  bool isGuarded() const { return chosen == Method::Twin || chosen == Method::TwinHessian; }
+
+  /// `plain`: what method base finds, if solutions are compared.
+  void solve(SiteState &state, SiteSolution &plain) {
+    state.solution = solve(state, *state.data, isGuarded());
+    if (keptBatches > 0)
+      plain = solve(state, state.equalData ? *state.equalData : *state.data, /*twin=*/false);
+    state.data.reset();
+    state.equalData.reset();
+  }
+
+  SiteSolution solve(const SiteState &state, ProductData &data, bool twin) {
     SmallVector<Value> activations = state.site.getActivations();
-    std::vector<Product> products = state.data->getProducts();
+    std::vector<Product> products = data.getProducts();
     ProductCandidates candidates;
     ProductGrids initial;
     // The whole range, or as much of it as there is.
@@ -230,26 +289,61 @@ private:
     if (state.given) {
       initial.left = *state.given;
     } else if (!readsFloats(state, 0)) {
-      candidates.left = makeActivationCandidates(activations[0], state.data->getRange(0));
+      candidates.left = makeActivationCandidates(activations[0], data.getRange(0), twin);
       initial.left = candidates.left[std::min(whole, candidates.left.size() - 1)];
     }
     if (state.site.isLayer()) {
       candidates.right = makeWeightCandidates(state.site);
     } else {
-      for (const ActivationGrid &grid : makeActivationCandidates(activations[1], state.data->getRange(1)))
+      for (const ActivationGrid &grid : makeActivationCandidates(activations[1], data.getRange(1), twin))
         candidates.right.push_back({grid});
     }
     initial.right = candidates.right[std::min(whole, candidates.right.size() - 1)];
-    state.grids = ::quanta::searchGrids(products, initial, candidates, rounds);
+    SiteSolution solution;
+    solution.grids = ::quanta::searchGrids(products, initial, candidates, rounds);
     if (correctBias && ownsWeight(state))
-      state.bias = ::quanta::measureBias(products, state.grids);
-    state.relativeError = state.grids.energy > 0 ? state.grids.error / state.grids.energy : 0;
-    state.data.reset();
+      solution.bias = ::quanta::measureBias(products, solution.grids);
+    solution.relativeError = solution.grids.energy > 0 ? solution.grids.error / solution.grids.energy : 0;
+    return solution;
+  }
+
+  /// Takes the plain solutions if they change the model's output less on the data that was kept.
+  void compareWithPlain(std::vector<SiteSolution> plain) {
+    std::vector<SiteSolution> found;
+    for (SiteState &state : states)
+      found.push_back(state.solution);
+    auto compare = [&]() -> llvm::Expected<std::pair<double, double>> {
+      auto model = SwitchedModel::create(getOperation(), data, getSampling(), threads, searchedBatches);
+      if (!model)
+        return model.takeError();
+      auto ofFound = measureSolutions(*model, getOperation(), states, found, bits);
+      if (!ofFound)
+        return ofFound.takeError();
+      auto ofPlain = measureSolutions(*model, getOperation(), states, plain, bits);
+      if (!ofPlain)
+        return ofPlain.takeError();
+      return std::pair(*ofFound, *ofPlain);
+    };
+    auto divergences = compare();
+    if (!divergences) {
+      getOperation().emitRemark() << "method " << method << " is not compared with base: " << llvm::toString(divergences.takeError());
+      return;
+    }
+    auto [ofFound, ofPlain] = *divergences;
+    bool takesPlain = ofPlain < ofFound;
+    getOperation().emitRemark() << "on " << keptBatches << " batches that were kept, method " << method << " changes the output by "
+                                << llvm::formatv("{0:e2}, base by {1:e2}", ofFound, ofPlain).str()
+                                << (takesPlain ? ": base is taken" : "");
+    if (takesPlain)
+      for (auto [state, solution] : llvm::zip_equal(states, plain))
+        state.solution = std::move(solution);
   }
 
   static constexpr int64_t kProbeGroups = 12;
 
   Method chosen = Method::Base;
+  // Samples that the search sees, and batches of them; batches behind them, that solutions are compared on.
+  int64_t searched = 0, searchedBatches = 0, keptBatches = 0;
   std::deque<SiteState> states;
 };
 } // namespace

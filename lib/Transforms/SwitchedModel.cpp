@@ -28,8 +28,9 @@ static double divergence(ArrayRef<float> reference, ArrayRef<float> other) {
 }
 
 llvm::Expected<SwitchedModel> SwitchedModel::create(ModuleOp module, StringRef path, const ::quanta::CalibrationOptions &sampling,
-                                                    unsigned threads) {
+                                                    unsigned threads, int64_t skip) {
   SwitchedModel model;
+  model.skip = skip;
   model.module = module;
   model.runner = createGraphRunner(threads);
   auto main = module.lookupSymbol<func::FuncOp>("main");
@@ -64,7 +65,7 @@ llvm::Error SwitchedModel::forEachOutput(ModuleOp graph, llvm::function_ref<llvm
   auto prepared = runner->prepare(graph);
   if (!prepared)
     return prepared.takeError();
-  data->seek(0);
+  data->seek(skip);
   for (size_t number = 0;; ++number) {
     auto batch = data->next();
     if (!batch)
@@ -111,5 +112,7 @@ llvm::Expected<double> SwitchedModel::measure(ModuleOp variant) {
   };
   if (llvm::Error error = forEachOutput(variant, compare))
     return std::move(error);
+  if (rows == 0)
+    return userError("there is no data to compare the model's outputs on");
   return sum / static_cast<double>(rows);
 }

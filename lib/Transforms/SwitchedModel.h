@@ -12,13 +12,13 @@ namespace mlir::quanta {
 /// The float model's first outputs on some data, kept to compare with: 4 bytes for each of their elements.
 class SwitchedModel {
 public:
-  /// Errors: data that is missing or does not fit.
+  /// Without the first `skip` batches of the data. Errors: data that is missing or does not fit.
   static llvm::Expected<SwitchedModel> create(ModuleOp module, StringRef data, const ::quanta::CalibrationOptions &sampling,
-                                              unsigned threads);
+                                              unsigned threads, int64_t skip = 0);
 
   /// Mean Σ p·log(p/q) with p, q the softmax along the last dimension of the model's first output, p as it is and q of this
   /// variant of the model. Compiles and runs the variant, the first time also the model. Errors: an output that is not finite
-  /// f32.
+  /// f32, or no data.
   llvm::Expected<double> measure(ModuleOp variant);
 
   /// The same for the model with this candidate (see quanta-measure-candidates) as the weight of this one layer.
@@ -33,6 +33,7 @@ private:
 
   ModuleOp module;
   std::string output;
+  int64_t skip = 0;
   std::unique_ptr<GraphRunner> runner;
   std::unique_ptr<::quanta::CalibrationData> data;
   std::vector<::quanta::Array> references;

@@ -29,6 +29,12 @@
 // REMARK-DAG: loc("second"): relative error {{.*}}e-0{{.*}}, left operand #quanta.affine<bits = 6,
 // REMARK-DAG: loc("product"): relative error {{.*}}, left operand {{.*}}, right operand #quanta.affine<bits = 6,
 
+// REMARK-DAG: on 4 batches that were kept, method twin changes the output by {{.*}}e-0{{.*}}, base by
+// A search with few bits and samples finds what is worse for the model.
+// RUN: quant-opt %s --mlir-print-op-on-diagnostic=false --quanta-select-layers=head --quanta-ptq4vit='data=%S/Inputs/calibrate.npz samples=16 threads=1 bits=3 act-bits=3 probes=2' 2>&1 | FileCheck %s --check-prefix=GUARD
+// GUARD: on 4 batches that were kept, method twin-hessian changes the output by {{.*}}, base by {{.*}}: base is taken
+// GUARD-NOT: quanta.quantize {{.*}}twin
+
 // BASE-NOT: #quanta.twin
 // BASE: quanta.quantize
 // HESSIAN: quanta.quantize
