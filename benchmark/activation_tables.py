@@ -17,7 +17,7 @@ import tempfile
 
 import numpy as np
 
-from tables import recall, run_tool
+from tables import find, recall, run_tool
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("tools")
@@ -83,14 +83,6 @@ def measure(model, recipe, scratch):
     return {"value": result["perplexity"] if language else 100 * result["top1"],
             "bits": json.load(open(report))["bits_per_weight"], "bytes": os.path.getsize(library),
             "ms": find(timing, "min_ms")}
-
-
-def find(node, key):
-    """The first value under this key, wherever it is."""
-    if isinstance(node, dict) and key in node:
-        return node[key]
-    parts = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    return next((found for found in (find(part, key) for part in parts) if found is not None), None)
 
 
 with tempfile.TemporaryDirectory() as scratch:

@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 
-def run_tool(folder, name, *words):
-    """What a tool prints; what it says if it fails ends the script."""
-    process = subprocess.run([os.path.join(folder, name), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def run_tool(folder, name, *words, prefix=()):
+    """What a tool prints; what it says if it fails ends the script. It runs behind the words `prefix`."""
+    process = subprocess.run([*prefix, os.path.join(folder, name), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if process.returncode:
         sys.exit(f"{name} {' '.join(words)}\n{process.stderr}")
     return process.stdout
@@ -24,3 +24,11 @@ def recall(path, key, measure):
     with open(path, "a") as file:
         file.write(json.dumps(row) + "\n")
     return row
+
+
+def find(node, key):
+    """The first value under this key, wherever it is."""
+    if isinstance(node, dict) and key in node:
+        return node[key]
+    parts = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return next((found for found in (find(part, key) for part in parts) if found is not None), None)

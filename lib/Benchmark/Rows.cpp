@@ -94,34 +94,42 @@ llvm::Expected<std::vector<BenchmarkRow>> mlir::quanta::getLayerRows(StringRef p
   if (!layers)
     return userError("report '" + path + "' has no layers; write it with quantc --report");
   modelBytes = report->getInteger("weights_bytes").value_or(0);
-  std::map<std::string, std::vector<std::string>> choices; // by layer
+  using Weight = std::pair<std::string, std::array<int64_t, 2>>; // encoding, sizes
+  auto readWeight = [](const llvm::json::Object &object) -> std::optional<Weight> {
+    auto *shape = object.getArray("shape");
+    if (!shape || shape->size() != 2)
+      return std::nullopt;
+    std::string encoding = object.getString("encoding").value_or("f32").str();
+    return Weight{encoding == "f32" ? "" : encoding, {(*shape)[0].getAsInteger().value_or(0), (*shape)[1].getAsInteger().value_or(0)}};
+  };
+  std::map<std::string, std::vector<Weight>> choices; // by layer
   if (auto *budget = report->getObject("budget"))
     if (auto *allocated = budget->getArray("layers"))
       for (const llvm::json::Value &value : *allocated)
         if (auto *layer = value.getAsObject(); layer && layer->getArray("candidates"))
           for (const llvm::json::Value &candidate : *layer->getArray("candidates"))
-            if (auto *object = candidate.getAsObject())
-              choices[layer->getString("name").value_or("").str()].push_back(object->getString("encoding").value_or("").str());
+            if (auto *object = candidate.getAsObject(); object && object->getArray("weights"))
+              for (const llvm::json::Value &weight : *object->getArray("weights"))
+                if (auto read = weight.getAsObject() ? readWeight(*weight.getAsObject()) : std::nullopt)
+                  choices[layer->getString("name").value_or("").str()].push_back(*read);
   std::vector<BenchmarkRow> rows;
-  std::set<std::tuple<std::string, bool, int64_t, int64_t>> known;
+  std::set<std::pair<Weight, bool>> known;
   for (const llvm::json::Value &value : *layers) {
     auto *layer = value.getAsObject();
-    auto *shape = layer ? layer->getArray("shape") : nullptr;
-    if (!shape || shape->size() != 2 || layer->getString("op") != "linear")
+    auto own = layer && layer->getString("op") == "linear" ? readWeight(*layer) : std::nullopt;
+    if (!own)
       continue;
-    int64_t n = (*shape)[0].getAsInteger().value_or(0), k = (*shape)[1].getAsInteger().value_or(0);
-    if (n < 1 || k < 1 || n > (1 << 20) || k > (1 << 20))
-      return userError("report '" + path + "': a layer has a shape that cannot be measured");
     bool tokenActivations = layer->getString("act") == "int8-token";
-    std::vector<std::string> encodings = choices[layer->getString("name").value_or("").str()];
-    if (encodings.empty())
-      encodings.push_back(layer->getString("encoding").value_or("f32").str());
-    for (std::string &encoding : encodings) {
-      if (encoding == "f32")
-        encoding.clear();
-      if (known.emplace(encoding, tokenActivations, n, k).second)
+    std::vector<Weight> weights = choices[layer->getString("name").value_or("").str()];
+    if (weights.empty())
+      weights.push_back(*own);
+    for (const Weight &weight : weights) {
+      auto &[encoding, size] = weight;
+      if (size[0] < 1 || size[1] < 1 || size[0] > (1 << 20) || size[1] > (1 << 20))
+        return userError("report '" + path + "': a layer has a shape that cannot be measured");
+      if (known.emplace(weight, tokenActivations).second)
         rows.push_back({"layers", encoding.empty() ? "f32" : encoding, encoding, tokenActivations && !encoding.empty() ? "int8-token" : "f32",
-                        tokens, n, k, /*cold=*/true, tokenActivations && !encoding.empty() ? Peak::Integer : Peak::Float,
+                        tokens, size[0], size[1], /*cold=*/true, tokenActivations && !encoding.empty() ? Peak::Integer : Peak::Float,
                         /*mostLayers=*/64});
     }
   }

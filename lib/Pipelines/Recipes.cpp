@@ -124,70 +124,93 @@ static std::string buildStructured(const RecipeValues &values) {
   return buildMasked(values, "columns salient=" + values.lookup("salient"));
 }
 
+static std::string chooseRanks(const RecipeValues &values, const std::string &factor);
+
 std::string RecipeUse::getPipeline() const {
   std::string text = recipe->build(values);
   if (recipe->encodes)
-    text = selectLayers(values) + "," + (recipe->calibrated ? buildCalibration(values, text) : text);
+    text = selectLayers(values) + "," +
+           (values.contains("ranks") ? chooseRanks(values, text) : recipe->calibrated ? buildCalibration(values, text) : text);
   return text + quantizeActivations(values);
 }
 
-//===- What does more -----------------------------------------------------------------------------------------------------===//
+static std::string buildFloat(const RecipeValues &) { return "quanta-leave-float"; }
 
-/// A recipe whose passes run with the statistics of each stage.
-static std::string calibrate(const RecipeValues &values, const std::string &pipeline) {
-  return selectLayers(values) + "," + buildCalibration(values, pipeline);
+static std::string buildAsvd(const RecipeValues &values) {
+  return "quanta-low-rank{method=asvd ratio=" + values.lookup("ratio") + " alpha=" + values.lookup("alpha") + "}";
 }
+
+static std::string buildWhitenedSvd(const RecipeValues &values) {
+  return "quanta-low-rank{method=whitened ratio=" + values.lookup("ratio") + unless("0", "factor-bits", values) + "}";
+}
+
+static std::string buildLowRank(const RecipeValues &values) {
+  std::string bits = values.lookup("bits"), factorBits = values.lookup("factor-bits");
+  return "quanta-add-low-rank{rank=" + values.lookup("rank") + " bits=" + bits + " factor-bits=" + factorBits +
+         " iterations=" + values.lookup("iterations") + "},quanta-binarize{low-bits=" + bits + " high-bits=" + factorBits + "}";
+}
+
+//===- What does more -----------------------------------------------------------------------------------------------------===//
 
 static std::string buildSvd(const RecipeValues &values) {
   return selectLayers(values) + ",quanta-low-rank{method=svd ratio=" + values.lookup("ratio") + "}";
 }
 
-static std::string buildAsvd(const RecipeValues &values) {
-  return calibrate(values, "quanta-low-rank{method=asvd ratio=" + values.lookup("ratio") + " alpha=" + values.lookup("alpha") + "}");
-}
-
-static std::string buildWhitenedSvd(const RecipeValues &values) {
-  std::string factor = "quanta-low-rank{method=whitened ratio=" + values.lookup("ratio") + "}";
-  if (values.lookup("ranks") == "equal")
-    return calibrate(values, factor);
+/// Solves all candidates of each layer with the float model's inputs, on at most so many samples.
+static std::string measureCandidates(const RecipeValues &values, const std::string &solvers, const std::string &samples) {
   RecipeValues floatInputs = values;
   floatInputs["sequential"] = "false";
-  return calibrate(floatInputs, "quanta-measure-spectrum") + ",quanta-choose-ranks{ratio=" + values.lookup("ratio") + "}," +
-         buildCalibration(values, factor);
+  floatInputs["--calib-samples"] = std::to_string(std::min(std::stoll(values.lookup("--calib-samples")), std::stoll(samples)));
+  return buildCalibration(floatInputs, "quanta-measure-candidates{solvers='" + solvers + "'}");
 }
 
-static std::string buildLowRank(const RecipeValues &values) {
-  std::string bits = values.lookup("bits"), factorBits = values.lookup("factor-bits");
-  return calibrate(values, "quanta-add-low-rank{rank=" + values.lookup("rank") + " bits=" + bits + " factor-bits=" + factorBits +
-                               " iterations=" + values.lookup("iterations") + "},quanta-binarize{low-bits=" + bits +
-                               " high-bits=" + factorBits + "}");
+/// quanta-allocate with these options and those of the data.
+static std::string allocate(const RecipeValues &values, std::string text) {
+  for (auto [option, key] : {std::pair<StringRef, StringRef>{"samples", "samples"}, {"data", "--calib"}, {"window", "--window"},
+                             {"seed", "--seed"}, {"store", "--store"}, {"resume", "--resume"}, {"threads", "--threads"}})
+    if (std::string value = values.lookup(key); !value.empty())
+      text += (" " + option + "=" + quote(value)).str();
+  return "quanta-allocate{" + text + "}";
+}
+
+/// Recipes with the option `ranks`: how the share of the weights is spread over layers. STRS tries six ratios for each, as published.
+static std::string chooseRanks(const RecipeValues &values, const std::string &factor) {
+  std::string ranks = values.lookup("ranks"), ratio = values.lookup("ratio");
+  if (ranks == "equal")
+    return buildCalibration(values, factor);
+  if (ranks == "knapsack") {
+    RecipeValues floatInputs = values;
+    floatInputs["sequential"] = "false";
+    return buildCalibration(floatInputs, "quanta-measure-spectrum") + ",quanta-choose-ranks{ratio=" + ratio + "}," +
+           buildCalibration(values, factor);
+  }
+  std::string solvers = "quanta-leave-float";
+  for (StringRef share : {"0.4", "0.5", "0.6", "0.7", "0.8", "0.9"}) {
+    RecipeValues candidate = values;
+    candidate["ratio"] = share.str();
+    solvers += ";" + buildWhitenedSvd(candidate);
+  }
+  return measureCandidates(values, solvers, values.lookup("--calib-samples")) + "," +
+         allocate(values, "bpw=" + std::to_string(32 * std::stod(ratio)) + " loss=kl solver=strs") + "," +
+         buildCalibration(values, "quanta-solve-allocated");
 }
 
 /// Every layer is measured with the float model's inputs; the chosen solvers see those of the layers encoded before. What is
 /// measured does not depend on the budget, so runs with other budgets can take it from --store.
 static std::string buildAuto(const RecipeValues &values) {
   std::vector<RecipeUse> candidates = llvm::cantFail(parseUses(values.lookup("candidates"))); // checked before
-  RecipeValues floatInputs = values;
-  floatInputs["sequential"] = "false";
-  floatInputs["--calib-samples"] =
-      std::to_string(std::min(std::stoll(values.lookup("--calib-samples")), std::stoll(values.lookup("calib-samples"))));
   std::string solvers =
       llvm::join(llvm::map_range(candidates, [](const RecipeUse &use) { return use.recipe->build(use.values); }), ";");
   bool timed = values.lookup("ms") != "0";
   std::string bpw = values.lookup("bpw");
-  std::string allocate = "quanta-allocate{bpw=" + (bpw == "0" && !timed ? "2.5" : bpw) + " loss=" + values.lookup("loss") +
-                         " samples=" + values.lookup("samples");
+  std::string options = "bpw=" + (bpw == "0" && !timed ? "2.5" : bpw) + " loss=" + values.lookup("loss");
   if (timed) {
     for (StringRef option : {"ms", "cost-table", "bandwidth", "peak", "tokens", "cores", "act"})
       if (std::string value = values.lookup(option); !value.empty())
-        allocate += (" " + option + "=" + quote(value)).str();
+        options += (" " + option + "=" + quote(value)).str();
   }
-  for (auto [option, key] : {std::pair<StringRef, StringRef>{"data", "--calib"}, {"window", "--window"}, {"seed", "--seed"},
-                             {"store", "--store"}, {"resume", "--resume"}, {"threads", "--threads"}})
-    if (std::string value = values.lookup(key); !value.empty())
-      allocate += (" " + option + "=" + quote(value)).str();
-  return selectLayers(values) + "," + buildCalibration(floatInputs, "quanta-measure-candidates{solvers='" + solvers + "'}") + "," +
-         allocate + "}," + buildCalibration(values, "quanta-solve-allocated");
+  return selectLayers(values) + "," + measureCandidates(values, solvers, values.lookup("calib-samples")) + "," +
+         allocate(values, options) + "," + buildCalibration(values, "quanta-solve-allocated");
 }
 
 static std::string buildCache(const RecipeValues &values) {
@@ -307,20 +330,24 @@ llvm::ArrayRef<Recipe> mlir::quanta::getRecipes() {
        withSelection({factorRatio}), buildSvd},
       {"asvd", Phase::Quantize, "the same, nearest where inputs are large",
        withCalibration({factorRatio, {"alpha", RecipeOption::Number, "0.5", "power of the inputs' mean magnitudes", 0, 4}}), buildAsvd,
-       true},
-      {"whitened-svd", Phase::Quantize, "the same, with the least error of the layers' outputs", 
+       true, true},
+      {"whitened-svd", Phase::Quantize, "the same, with the least error of the layers' outputs",
        withCalibration({factorRatio,
-                        {"ranks", RecipeOption::Word, "equal", "equal: each layer keeps that share; knapsack: the least sum of errors",
-                         0, 0, {"equal", "knapsack"}}}),
-       buildWhitenedSvd, true},
+                        {"factor-bits", RecipeOption::Integer, "0", "bits of a code of the matrices, from 2 on; 0: they stay in float", 0, 8},
+                        {"ranks", RecipeOption::Word, "equal",
+                         "equal: each layer keeps that share; knapsack: the least sum of errors; strs: by what each layer alone does to the output",
+                         0, 0, {"equal", "knapsack", "strs"}},
+                        {"samples", RecipeOption::Integer, "16", "strs: samples to measure the output on", 1, 1000000}}),
+       buildWhitenedSvd, true, true},
       {"low-rank", Phase::Quantize, "2^bits levels for each row, and a product of two thin matrices for what they leave",
        withCalibration({{"rank", RecipeOption::Integer, "16", "rows of the second matrix", 1, 65536},
                         {"bits", RecipeOption::Integer, "2", "bits of a code", 1, 8},
                         {"factor-bits", RecipeOption::Integer, "8", "bits of a code of the matrices", 2, 8},
                         {"iterations", RecipeOption::Integer, "1", "fits of both in turns", 1, 100}}),
-       buildLowRank, true},
+       buildLowRank, true, true},
+      {"float", Phase::Quantize, "leaves weights as they are: a candidate of auto", withSelection({}), buildFloat, false, true},
       {"auto", Phase::Quantize, "a recipe for each layer, within a budget, by what layers do to the output",
-       withCalibration({{"bpw", RecipeOption::Number, "0", "stored bits for each weight, at most; left out: 2.5, or no limit if `ms` is given", 0, 16},
+       withCalibration({{"bpw", RecipeOption::Number, "0", "stored bits for each weight, at most; left out: 2.5, or no limit if `ms` is given", 0, 64},
                         {"ms", RecipeOption::Number, "0", "predicted milliseconds of these layers, at most; left out: no limit", 0, 1000000000},
                         {"cost-table", RecipeOption::Path, "", "what predicts them: JSON of quant-bench --layers"},
                         {"bandwidth", RecipeOption::Number, "0", "without a table: GB/s that the target reads", 0, 1000000000},
@@ -329,8 +356,9 @@ llvm::ArrayRef<Recipe> mlir::quanta::getRecipes() {
                         {"cores", RecipeOption::Integer, "1", "threads whose latency counts", 1, 1024},
                         {"candidates", RecipeOption::Recipes, kCandidates, "the recipes to choose from"},
                         {"loss", RecipeOption::Word, "probe",
-                         "what adds up over layers: proxy, the relative error of a layer's output; probe, that times what a probe "
-                         "of the layer does to the model's output; kl, what each candidate does to it", 0, 0, {"proxy", "probe", "kl"}},
+                         "what adds up over layers: proxy, the relative error of a layer's output; that times what a probe of the layer does to "
+                         "the model's output: probe, with neighbours: pairwise, with noise: fisher; kl, what each candidate does to it; lim "
+                         "and zd, by scores of blocks and weights", 0, 0, {"proxy", "probe", "pairwise", "kl", "fisher", "lim", "zd"}},
                         {"samples", RecipeOption::Integer, "16", "samples to measure the output on", 1, 1000000},
                         {"calib-samples", RecipeOption::Integer, "128", "samples to solve the candidates on", 1, 1000000}}),
        buildAuto, true},
@@ -384,7 +412,7 @@ std::string mlir::quanta::describeRecipes() {
 
 /// Which layers and how their statistics are taken: not for one candidate to say.
 static bool saysWhichLayers(StringRef option) {
-  return llvm::is_contained({"head", "only", "keep", "act", "sequential"}, option);
+  return llvm::is_contained({"head", "only", "keep", "act", "sequential", "ranks"}, option);
 }
 
 static llvm::Error checkCandidate(const RecipeUse &use) {
@@ -588,6 +616,9 @@ llvm::Expected<std::vector<RecipeUse>> mlir::quanta::parseRecipes(StringRef text
   if (!uses)
     return uses;
   for (RecipeUse &use : *uses) {
+    if (use.values.lookup("ranks") == "strs" && use.values.lookup("factor-bits") != "0")
+      return userError("recipe '" + use.recipe->name + "': ranks=strs counts float factors; give factor-bits to ranks=equal or knapsack, "
+                       "or another recipe behind it");
     std::string act = use.values.lookup("act"), bytes = use.values.lookup("bytes");
     bool allocates = !bytes.empty() && bytes != "0";
     if ((use.recipe->calibrated || allocates || isStaticActivation(act)) && calibration.lookup("--calib").empty())

@@ -45,13 +45,13 @@ static std::string print(Attribute attr) {
   return text;
 }
 
-static std::string describeEncoding(Value weight) {
+static std::string describeEncoding(Type weight) {
   std::string text;
   llvm::raw_string_ostream os(text);
-  if (EncodingAttrInterface encoding = getEncoding(weight.getType()))
+  if (EncodingAttrInterface encoding = getEncoding(weight))
     os << print(encoding);
   else
-    os << cast<RankedTensorType>(weight.getType()).getElementType();
+    os << cast<RankedTensorType>(weight).getElementType();
   return text;
 }
 
@@ -86,9 +86,13 @@ static std::optional<Report::Allocation> readAllocation(ModuleOp module) {
     result.frontier.push_back({bits(point, "bits"), loss(point, "loss")});
   for (auto layer : summary.getAs<ArrayAttr>("layers").getAsRange<DictionaryAttr>()) {
     result.layers.push_back({layer.getAs<StringAttr>("name").str(), static_cast<size_t>(bits(layer, "chosen")), {}});
-    for (auto candidate : layer.getAs<ArrayAttr>("candidates").getAsRange<DictionaryAttr>())
-      result.layers.back().candidates.push_back({candidate.getAs<StringAttr>("solver").str(), print(candidate.get("encoding")),
-                                                 bits(candidate, "bits"), loss(candidate, "error"), loss(candidate, "loss")});
+    for (auto candidate : layer.getAs<ArrayAttr>("candidates").getAsRange<DictionaryAttr>()) {
+      std::vector<Report::Allocation::Weight> weights;
+      for (auto type : candidate.getAs<ArrayAttr>("weights").getAsValueRange<TypeAttr>())
+        weights.push_back({describeEncoding(type), cast<RankedTensorType>(type).getShape().vec()});
+      result.layers.back().candidates.push_back({candidate.getAs<StringAttr>("solver").str(), std::move(weights), bits(candidate, "bits"),
+                                                 loss(candidate, "error"), loss(candidate, "loss")});
+    }
   }
   return result;
 }
@@ -117,7 +121,7 @@ void Report::addLayers(ModuleOp module, ArrayRef<std::string> keep) {
       layer.name = weightName;
     layer.op = op->getName().stripDialect().str();
     layer.shape = type.getShape().vec();
-    layer.encoding = describeEncoding(weight);
+    layer.encoding = describeEncoding(weight.getType());
     if (Attribute activation = getEncoding(op->getOperand(0).getType()))
       layer.act = describeActivation(activation);
     uint64_t bits = getStoredBits(weight), count = type.getNumElements();
@@ -162,12 +166,16 @@ static llvm::json::Value toJSON(const std::optional<Report::Allocation> &allocat
   llvm::json::Array layers;
   for (const Report::Allocation::Layer &layer : allocation->layers) {
     llvm::json::Array candidates;
-    for (const Report::Allocation::Candidate &candidate : layer.candidates)
+    for (const Report::Allocation::Candidate &candidate : layer.candidates) {
+      llvm::json::Array weights;
+      for (const Report::Allocation::Weight &weight : candidate.weights)
+        weights.push_back(llvm::json::Object{{"encoding", weight.encoding}, {"shape", weight.shape}});
       candidates.push_back(llvm::json::Object{{"solver", candidate.solver},
-                                              {"encoding", candidate.encoding},
+                                              {"weights", std::move(weights)},
                                               {"bits", int64_t(candidate.bits)},
                                               {"error", candidate.error},
                                               {"loss", candidate.loss}});
+    }
     layers.push_back(llvm::json::Object{
         {"name", layer.name}, {"chosen", int64_t(layer.chosen)}, {"candidates", std::move(candidates)}});
   }

@@ -69,13 +69,6 @@ LowRank factor(const RowMajor &weights, const Whitening &whitening, int64_t rank
 ConstMap mapLeft(const LowRank &factors) { return map({factors.left.data(), factors.rows, factors.rank}); }
 ConstMap mapRight(const LowRank &factors) { return map({factors.right.data(), factors.rank, factors.columns}); }
 
-/// B is quantized, A becomes the best for it under H (normal equations), and is quantized in turn.
-void quantizeFactors(const RowMajor &target, const RowMajor &hessian, const QuantizeMatrix &quantize, LowRank &factors) {
-  factors.right = quantize({factors.right.data(), factors.rank, factors.columns}, asView(hessian));
-  RowMajor products = mapRight(factors) * hessian, moments = products * mapRight(factors).transpose();
-  RowMajor left = moments.completeOrthogonalDecomposition().solve(products * target.transpose()).transpose();
-  factors.left = quantize(asView(left), asView(moments));
-}
 } // namespace
 
 Whitening whitenNothing(int64_t channels) { return {Whitening::Kind::Identity, channels, {}, {}}; }
@@ -121,6 +114,13 @@ LowRank factorLowRank(MatrixViewF64 weights, const Whitening &whitening, int64_t
   return factor(map(weights), whitening, rank);
 }
 
+void quantizeFactors(MatrixViewF64 target, MatrixViewF64 hessian, const QuantizeMatrix &quantize, LowRank &factors) {
+  factors.right = quantize({factors.right.data(), factors.rank, factors.columns}, hessian);
+  RowMajor products = mapRight(factors) * map(hessian), moments = products * mapRight(factors).transpose();
+  RowMajor left = moments.completeOrthogonalDecomposition().solve(products * map(target).transpose()).transpose();
+  factors.left = quantize(asView(left), asView(moments));
+}
+
 ResidualResult factorResidual(MatrixViewF64 weights, const Whitening &whitening, const ResidualOptions &options) {
   RowMajor target = map(weights), base = RowMajor::Zero(weights.rows(), weights.columns()), product = base;
   std::vector<double> moments = secondMoments(whitening);
@@ -132,9 +132,10 @@ ResidualResult factorResidual(MatrixViewF64 weights, const Whitening &whitening,
     base = map({values.data(), weights.rows(), weights.columns()});
   };
   auto updateFactors = [&] {
-    factors = factor(target - base, whitening, options.rank);
+    RowMajor rest = target - base;
+    factors = factor(rest, whitening, options.rank);
     if (options.factors)
-      quantizeFactors(target - base, hessian, options.factors, factors);
+      quantizeFactors(asView(rest), asView(hessian), options.factors, factors);
     product = mapLeft(factors) * mapRight(factors);
   };
   ResidualResult best;

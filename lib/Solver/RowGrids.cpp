@@ -357,4 +357,18 @@ void solveGrids(MatrixViewF64 targets, const HessianFactor &factor, RowGrids &re
   refineGrids(targets, factor.hessianView(), result);
 }
 
+UniformResult solveRows(MatrixViewF64 targets, const HessianFactor &factor, UniformOptions format) {
+  auto solve = [&] {
+    RowGrids grids = RowGrids::create(targets.rows(), targets.columns(), {format}, std::vector<uint16_t>(targets.columns(), 0));
+    solveGrids(targets, factor, grids);
+    return grids;
+  };
+  RowGrids grids = solve();
+  if (grids.needsF32Scale()) {
+    format.halfScale = false;
+    grids = solve();
+  }
+  return toUniform(grids, 0);
+}
+
 } // namespace quanta

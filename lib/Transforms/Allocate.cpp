@@ -1,13 +1,18 @@
 //===- Allocate.cpp - Candidates are chosen within a budget ---------------------------------------------------------------===//
 #include "quanta/Allocate/Allocation.h"
+#include "quanta/Allocate/Ranks.h"
+#include "Candidate.h"
 #include "LatencyModel.h"
-#include "LossStore.h"
-#include "SwitchedModel.h"
-#include "quanta/Calibrate/Calibrator.h"
+#include "LayerLosses.h"
 #include "quanta/Transforms/Passes.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/FormatVariadic.h"
+#include "llvm/ADT/StringExtras.h"
 #include <cmath>
+#include <numeric>
 
 namespace mlir::quanta {
 #define GEN_PASS_DEF_ALLOCATE
@@ -39,11 +44,9 @@ struct AllocatePass : public mlir::quanta::impl::AllocateBase<AllocatePass> {
     AllocationProblem problem = makeProblem();
     if (ms > 0 && failed(addLatency(problem)))
       return signalPassFailure();
-    if (loss != "proxy" && failed(measureLoss(problem)))
+    if (failed(estimateLosses(getOperation(), layers, getLossOptions(), problem)))
       return signalPassFailure();
-    std::optional<Allocation> allocation = solver == "integer" || ms > 0 ? allocateInteger(problem)
-                                           : solver == "greedy"          ? allocateGreedy(problem)
-                                                                         : allocateDynamic(problem);
+    std::optional<Allocation> allocation = solve(problem);
     if (!allocation) {
       reportTooSmall(problem);
       return signalPassFailure();
@@ -60,11 +63,63 @@ private:
       return getOperation().emitError("a budget of latency needs a cost-table, or bandwidth and peak of the target");
     if (tokens < 1 || cores < 1)
       return getOperation().emitError("expected at least one token and one core");
-    if (!llvm::is_contained({"greedy", "dynamic", "integer"}, StringRef(solver)))
-      return getOperation().emitError() << "expected solver 'greedy', 'dynamic' or 'integer' but got '" << StringRef(solver) << "'";
-    if (!llvm::is_contained({"proxy", "probe", "kl"}, StringRef(loss)))
-      return getOperation().emitError() << "expected loss 'proxy', 'probe' or 'kl' but got '" << StringRef(loss) << "'";
+    if (!llvm::is_contained({"greedy", "dynamic", "integer", "strs"}, StringRef(solver)))
+      return getOperation().emitError() << "expected solver 'greedy', 'dynamic', 'integer' or 'strs' but got '" << StringRef(solver) << "'";
+    if (!llvm::is_contained(getLossNames(), StringRef(loss)))
+      return getOperation().emitError() << "expected loss '" << llvm::join(getLossNames(), "', '") << "' but got '" << StringRef(loss) << "'";
+    if (solver == "strs" && (ms > 0 || loss == "pairwise"))
+      return getOperation().emitError("solver 'strs' knows neither a budget of latency nor the loss 'pairwise'");
     return success();
+  }
+
+  LossOptions getLossOptions() {
+    LossOptions result;
+    result.loss = loss;
+    result.data = data;
+    result.samples = samples;
+    result.window = window;
+    result.batch = batch;
+    result.seed = seed;
+    result.store = store;
+    result.resume = resume;
+    result.threads = threads;
+    return result;
+  }
+
+  std::optional<Allocation> solve(const AllocationProblem &problem) {
+    if (solver == "strs")
+      return truncate(problem);
+    if (solver == "integer" || problem.budgets.size() > 1 || !problem.interactions.empty())
+      return allocateInteger(problem);
+    return solver == "greedy" ? allocateGreedy(problem) : allocateDynamic(problem);
+  }
+
+  /// STRS: layers stay at their largest candidate but for those of the smaller ones that do the least damage.
+  static std::optional<Allocation> truncate(const AllocationProblem &problem) {
+    std::vector<::quanta::RankProbe> probes;
+    std::vector<double> sizes;
+    std::vector<size_t> largest;
+    auto bits = [](const ::quanta::Candidate &candidate) { return static_cast<double>(candidate.costs[0]); };
+    for (auto [layer, unit] : llvm::enumerate(problem.units)) {
+      largest.push_back(llvm::max_element(unit, [&](auto &a, auto &b) { return bits(a) < bits(b); }) - unit.begin());
+      sizes.push_back(bits(unit[largest.back()]));
+      for (const ::quanta::Candidate &candidate : unit)
+        if (bits(candidate) < sizes.back())
+          probes.push_back({layer, bits(candidate) / sizes.back(), candidate.error});
+    }
+    double all = std::accumulate(sizes.begin(), sizes.end(), 0.0);
+    auto search = ::quanta::searchRanks(probes, sizes, static_cast<double>(problem.budgets[0]) / all);
+    if (!search)
+      return std::nullopt;
+    for (auto [layer, unit] : llvm::enumerate(problem.units))
+      for (auto [number, candidate] : llvm::enumerate(unit))
+        if (bits(candidate) / sizes[layer] == search->ratios[layer])
+          largest[layer] = number;
+    Allocation allocation = ::quanta::evaluate(problem, largest);
+    auto relaxed = allocateGreedy(problem);
+    if (relaxed)
+      allocation.lowerBound = std::min(relaxed->lowerBound, allocation.error);
+    return fits(problem, allocation) ? std::optional(allocation) : std::nullopt;
   }
 
   static std::string print(double value) {
@@ -75,9 +130,6 @@ private:
   double perWeight(int64_t bits) const { return static_cast<double>(bits) / static_cast<double>(weights); }
 
   static ArrayAttr getCandidates(Operation *op) { return op->getAttrOfType<ArrayAttr>("quanta.candidates"); }
-  static RankedTensorType getType(DictionaryAttr candidate) {
-    return cast<RankedTensorType>(cast<TypeAttr>(candidate.get("type")).getValue());
-  }
   static DictionaryAttr getCandidate(Operation *op, size_t index) { return cast<DictionaryAttr>(getCandidates(op)[index]); }
 
   AllocationProblem makeProblem() {
@@ -107,18 +159,22 @@ private:
     }
     for (auto [op, unit] : llvm::zip_equal(layers, problem.units))
       for (auto [i, candidate] : llvm::enumerate(unit)) {
-        auto ns = model.predict(getType(getCandidate(op, i)));
-        if (!ns)
-          return op->emitOpError() << toString(ns.takeError());
-        candidate.costs.push_back(*ns);
+        candidate.costs.push_back(0);
+        for (RankedTensorType type : getWeightTypes(getCandidate(op, i))) {
+          auto ns = model.predict(type);
+          if (!ns)
+            return op->emitOpError() << toString(ns.takeError());
+          candidate.costs.back() += *ns;
+        }
       }
     problem.budgets.push_back(static_cast<int64_t>(std::floor(1e6 * ms)));
     return success();
   }
 
-  /// The same with stored bits as the only cost.
+  /// The same with stored bits as the only cost, and without interactions.
   static AllocationProblem dropLatency(AllocationProblem problem) {
     problem.budgets.resize(1);
+    problem.interactions.clear();
     for (auto &unit : problem.units)
       for (::quanta::Candidate &candidate : unit)
         candidate.costs.resize(1);
@@ -140,76 +196,6 @@ private:
     error << "; offer smaller candidates or raise it";
   }
 
-  /// Replaces the errors of the layers' outputs by what they do to the model's output.
-  LogicalResult measureLoss(AllocationProblem &problem) {
-    ::quanta::CalibrationOptions sampling;
-    sampling.samples = samples;
-    sampling.window = window;
-    sampling.seed = seed;
-    sampling.batch = batch;
-    auto model = SwitchedModel::create(getOperation(), data, sampling, threads);
-    if (!model)
-      return getOperation().emitError() << toString(model.takeError());
-    auto fingerprint = model->getDataFingerprint();
-    if (!fingerprint)
-      return getOperation().emitError() << toString(fingerprint.takeError());
-    auto known = LossStore::open(store, fingerprintCandidates(*fingerprint), resume);
-    if (!known)
-      return getOperation().emitError() << toString(known.takeError());
-    auto measure = [&](size_t layer, size_t candidate) -> llvm::Expected<double> {
-      if (std::optional<double> loss = known->find(layer, candidate))
-        return *loss;
-      auto loss = model->measure(layers[layer], getCandidate(layers[layer], candidate));
-      if (loss)
-        if (llvm::Error error = known->add(layer, candidate, *loss))
-          return std::move(error);
-      return loss;
-    };
-    for (auto [number, op, unit] : llvm::enumerate(layers, problem.units)) {
-      // The one in the middle: of the relation of loss and error, the smallest candidates leave more than the rest.
-      SmallVector<std::pair<int64_t, size_t>> bySize;
-      for (auto [i, candidate] : llvm::enumerate(unit))
-        bySize.push_back({candidate.costs[0], i});
-      llvm::sort(bySize);
-      size_t middle = bySize[(unit.size() - 1) / 2].second;
-      double probed = unit[middle].error, divergence = 0;
-      for (size_t i = 0; i < unit.size(); ++i) {
-        if (i != middle && loss == "probe")
-          continue;
-        auto measured = measure(number, i);
-        if (!measured)
-          return op->emitOpError() << toString(measured.takeError());
-        unit[i].error = *measured;
-        if (i == middle)
-          divergence = *measured;
-      }
-      if (loss == "probe")
-        for (size_t i = 0; i < unit.size(); ++i)
-          if (i != middle)
-            unit[i].error *= probed > 0 ? divergence / probed : 0;
-      op->emitRemark() << "switched alone to " << unit[middle].costs[0] << " bits: divergence " << print(divergence)
-                       << ", relative error of the output " << print(probed);
-    }
-    return success();
-  }
-
-  /// Of the model, its candidates and the data. Names of the candidates' arrays do not count, they depend on who made them.
-  uint64_t fingerprintCandidates(uint64_t dataFingerprint) {
-    std::string text;
-    llvm::raw_string_ostream os(text);
-    SmallVector<ArrayAttr> candidates;
-    for (Operation *op : layers) {
-      candidates.push_back(getCandidates(op));
-      for (auto candidate : candidates.back().getAsRange<DictionaryAttr>())
-        os << candidate.get("solver") << candidate.get("type") << candidate.get("bits") << candidate.get("error");
-      op->removeAttr("quanta.candidates");
-    }
-    std::string model = fingerprintModule(getOperation());
-    for (auto [op, value] : llvm::zip_equal(layers, candidates))
-      op->setAttr("quanta.candidates", value);
-    return ::quanta::fingerprintOf({"losses", model, text, std::to_string(dataFingerprint)});
-  }
-
   /// What a layer could choose from, without the encoded weights.
   DictionaryAttr describeChoice(Operation *op, size_t choice, ArrayRef<::quanta::Candidate> unit) {
     Builder builder(&getContext());
@@ -219,7 +205,8 @@ private:
       for (StringRef name : {"solver", "bits", "error"})
         entry.set(name, candidate.get(name));
       entry.set("loss", builder.getF64FloatAttr(measured.error));
-      entry.set("encoding", getType(candidate).getEncoding());
+      SmallVector<Attribute> types = llvm::map_to_vector(getWeightTypes(candidate), [](Type type) -> Attribute { return TypeAttr::get(type); });
+      entry.set("weights", builder.getArrayAttr(types));
       if (measured.costs.size() > 1)
         entry.set("ns", builder.getI64IntegerAttr(measured.costs[1]));
       candidates.push_back(entry.getDictionary(&getContext()));
@@ -238,11 +225,11 @@ private:
     for (auto [op, choice, unit] : llvm::zip_equal(layers, allocation.choice, problem.units)) {
       DictionaryAttr candidate = getCandidate(op, choice);
       chosen.push_back(describeChoice(op, choice, unit));
-      RankedTensorType type = getType(candidate);
       op->setAttr("quanta.solver", candidate.get("solver"));
-      op->setAttr("quanta.encoding", type.getEncoding());
+      if (Attribute encoding = getWeightTypes(candidate).front().getEncoding())
+        op->setAttr("quanta.encoding", encoding);
       op->removeAttr("quanta.candidates");
-      op->emitRemark() << "gets " << print(double(unit[choice].costs[0]) / type.getNumElements()) << " bits a weight, loss "
+      op->emitRemark() << "gets " << print(double(unit[choice].costs[0]) / cast<RankedTensorType>(op->getOperand(1).getType()).getNumElements()) << " bits a weight, loss "
                        << print(unit[choice].error);
     }
     SmallVector<Attribute> frontier;

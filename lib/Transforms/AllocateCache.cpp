@@ -116,12 +116,12 @@ private:
         for (auto cache : (**variant).getOps<CacheOp>())
           if (isChosen(cache) && layers.getLayer(cache) == layer)
             bits += countBits(cache);
-        std::optional<double> loss = known->find(layer, number);
+        std::optional<double> loss = known->find({{layer, number}});
         if (!loss) {
           auto measured = model->measure(**variant);
           if (!measured)
             return getOperation().emitError() << toString(measured.takeError());
-          if (llvm::Error error = known->add(layer, number, *measured))
+          if (llvm::Error error = known->add({{layer, number}}, *measured))
             return getOperation().emitError() << toString(std::move(error));
           loss = *measured;
         }

@@ -10,7 +10,7 @@ using namespace mlir::quanta;
 using llvm::StringRef;
 using ::quanta::userError;
 
-/// A line for each loss: layer, candidate, loss.
+/// A line for each loss: layer and candidate of each layer that is switched, loss.
 static constexpr llvm::StringLiteral kFile = "losses.txt";
 
 llvm::Expected<LossStore> LossStore::open(StringRef store, uint64_t fingerprint, bool resume) {
@@ -27,30 +27,36 @@ llvm::Expected<LossStore> LossStore::open(StringRef store, uint64_t fingerprint,
   for (StringRef rest = (*buffer)->getBuffer(); rest.contains('\n');) {
     auto [line, next] = rest.split('\n');
     rest = next;
-    llvm::SmallVector<StringRef, 3> words;
+    llvm::SmallVector<StringRef, 5> words;
     line.split(words, ' ');
-    size_t layer, candidate;
+    Key switched(words.size() / 2);
     double loss;
-    if (words.size() != 3 || words[0].getAsInteger(10, layer) || words[1].getAsInteger(10, candidate) || words[2].getAsDouble(loss))
+    bool damaged = words.size() < 3 || words.size() % 2 == 0 || words.back().getAsDouble(loss);
+    for (size_t i = 0; !damaged && i < switched.size(); ++i)
+      damaged = words[2 * i].getAsInteger(10, switched[i].first) || words[2 * i + 1].getAsInteger(10, switched[i].second);
+    if (damaged)
       return userError("'" + result.folder->getPath(kFile) + "' is damaged; remove it to measure again");
-    result.losses[{layer, candidate}] = loss;
+    result.losses[std::move(switched)] = loss;
   }
   return result;
 }
 
-std::optional<double> LossStore::find(size_t layer, size_t candidate) const {
-  auto it = losses.find({layer, candidate});
+std::optional<double> LossStore::find(const Key &switched) const {
+  auto it = losses.find(switched);
   return it == losses.end() ? std::nullopt : std::optional<double>(it->second);
 }
 
-llvm::Error LossStore::add(size_t layer, size_t candidate, double loss) {
-  losses[{layer, candidate}] = loss;
+llvm::Error LossStore::add(const Key &switched, double loss) {
+  losses[switched] = loss;
   if (!folder)
     return llvm::Error::success();
   // All of it again: the file appears complete or not at all.
   return llvm::writeToOutput(folder->getPath(kFile), [&](llvm::raw_ostream &os) {
-    for (auto &[key, value] : losses)
-      os << key.first << ' ' << key.second << ' ' << llvm::format("%.17g", value) << '\n';
+    for (auto &[key, value] : losses) {
+      for (auto [layer, candidate] : key)
+        os << layer << ' ' << candidate << ' ';
+      os << llvm::format("%.17g", value) << '\n';
+    }
     return llvm::Error::success();
   });
 }

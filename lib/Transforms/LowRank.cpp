@@ -1,6 +1,7 @@
 //===- LowRank.cpp - Weights become products of two thin matrices ---------------------------------------------------------===//
 #include "CalibratedLayer.h"
 #include "quanta/Allocate/Ranks.h"
+#include "quanta/Solver/Gptq.h"
 #include "quanta/Solver/LowRank.h"
 #include "quanta/Transforms/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -48,6 +49,8 @@ private:
     if (!(ratio > 0 && ratio < 1) || rank < 0 || align < 1 || !(alpha >= 0 && alpha <= 4))
       return error << "expected a ratio between 0 and 1, a rank of 0 or more, align of 1 or more and alpha from 0 to 4 but got "
                    << double(ratio) << ", " << int64_t(rank) << ", " << int64_t(align) << " and " << double(alpha);
+    if (factorBits > 8 || factorBits == 1)
+      return error << "expected factor-bits of 0 or from 2 to 8 but got " << unsigned(factorBits);
     error.abandon();
     return success();
   }
@@ -94,9 +97,16 @@ private:
                       : ::quanta::whitenChannels(statistic == "max" ? known->moments.absMax : known->moments.absMean, alpha);
     }
     ::quanta::LowRank solved = factorLowRank({targets.data(), rows, columns}, whitening, chosen);
+    std::vector<::quanta::UniformResult> encoded;
+    if (factorBits)
+      encoded = quantize({targets.data(), rows, columns}, known.get(), solved);
     // B lies beside the layer that it makes, where a calibration that resumes puts it, too.
     result.left = makeConstant(layer, ".A", {rows, chosen}, solved.left, layer.op->getOperand(1).getDefiningOp());
     result.right = makeConstant(layer, ".B", {chosen, columns}, solved.right, layer.op);
+    if (factorBits) {
+      result.left = encode(result.left, layer.name + ".A", encoded[1]);
+      result.right = encode(result.right, layer.name + ".B", encoded[0]);
+    }
     describe(layer, solved, targets, known.get(), result);
     if (known) {
       NamedAttrList errors(result.errors);
@@ -105,6 +115,31 @@ private:
       result.errors = errors.getDictionary(&getContext());
     }
     return success();
+  }
+
+  /// B and then A, each for the second moments of its input.
+  std::vector<::quanta::UniformResult> quantize(MatrixViewF64 targets, const LayerStatistics *known, ::quanta::LowRank &factors) {
+    ::quanta::UniformOptions format;
+    format.bits = factorBits;
+    format.zero = ::quanta::UniformZero::Offset;
+    std::vector<double> none = secondMoments(::quanta::whitenNothing(factors.columns));
+    MatrixViewF64 hessian = known ? known->factors[0].hessianView() : MatrixViewF64(none.data(), factors.columns, factors.columns);
+    ::quanta::FactorOptions options = known ? known->factorOptions() : ::quanta::FactorOptions();
+    std::vector<::quanta::UniformResult> results;
+    auto solve = [&](MatrixViewF64 matrix, MatrixViewF64 moments) {
+      results.push_back(solveRows(matrix, factorHessian(moments, options), format));
+      return decodeF64(results.back());
+    };
+    quantizeFactors(targets, hessian, solve, factors);
+    return results;
+  }
+
+  Value encode(Value constant, StringRef name, const ::quanta::UniformResult &result) {
+    EncodedWeight weight;
+    encodeUniform(result, &getContext(), weight);
+    Value encoded = createEncodedConstant(constant, name, weight);
+    eraseUnusedConstants(getOperation(), {constant.getDefiningOp()});
+    return encoded;
   }
 
   /// Rounds the values to f32, for the constant and in place.
@@ -165,7 +200,8 @@ private:
     op->removeAttr("quanta.selected");
     op->removeAttr("quanta.rank");
     op->removeAttr("quanta.statistics"); // of another input
-    op->setAttr("quanta.note", builder.getStringAttr("rank " + Twine(shape.back()) + " (" + StringRef(method) + ")"));
+    op->setAttr("quanta.note", builder.getStringAttr("rank " + Twine(shape.back()) + " (" + StringRef(method) + ")" +
+                                                     (factorBits ? ", factors of " + std::to_string(factorBits) + " bits" : "")));
     for (NamedAttribute error : result.errors)
       op->setAttr(error.getName(), error.getValue());
     op.emitRemark() << result.remark;

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------------------------------------------------------===//
 #include "CalibratedLayer.h"
+#include "quanta/Solver/Gptq.h"
 #include "quanta/Solver/LowRank.h"
 #include "quanta/Transforms/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -102,29 +103,25 @@ private:
       solveGrids(matrix, known.factors[0], grids);
       return decodeF64(grids);
     };
-    options.factors = [&](MatrixViewF64 matrix, MatrixViewF64) {
-      std::vector<float> values(matrix.row(0), matrix.row(0) + matrix.rows() * matrix.columns());
-      ::quanta::UniformResult result = quantizeRtn({values.data(), matrix.rows(), matrix.columns()}, factorFormat());
-      result.decode(values.data());
-      return std::vector<double>(values.begin(), values.end());
+    std::vector<::quanta::UniformResult> encoded; // B and A of each iteration
+    options.factors = [&](MatrixViewF64 matrix, MatrixViewF64 hessian) {
+      encoded.push_back(solveRows(matrix, factorHessian(hessian, known.factorOptions()), factorFormat()));
+      return decodeF64(encoded.back());
     };
     ::quanta::ResidualResult solved = factorResidual({targets.data(), rows, columns},
                                                      ::quanta::whitenTriangular(known.factors[0].hessianView()), options);
-    return rewrite(layer, known, solved.factors, weights);
+    size_t best = llvm::min_element(solved.errors) - solved.errors.begin();
+    return rewrite(layer, known, solved.factors, encoded[2 * best], weights);
   }
 
   /// x → [x; B·x], W → [W − A·B | A] with A marked for more bits, moments those of the new input.
   LogicalResult rewrite(const SolverLayer &layer, const LayerStatistics &known, const ::quanta::LowRank &factors,
-                        const std::vector<double> &weights) {
+                        const ::quanta::UniformResult &encoded, const std::vector<double> &weights) {
     auto op = cast<LinearOp>(layer.op);
     int64_t rows = layer.weights.rows(), columns = layer.weights.columns(), all = columns + rank;
     // B is encoded here, A with the rest of the weight.
     std::vector<float> right = toFloats(factors.right);
-    ::quanta::UniformResult encoded = quantizeRtn({right.data(), rank, columns}, factorFormat());
-    encoded.decode(right.data());
-    ::quanta::LowRank stored = factors;
-    stored.right.assign(right.begin(), right.end());
-    std::vector<double> product = stored.product();
+    std::vector<double> product = factors.product();
     std::vector<float> joined;
     std::vector<uint8_t> mask(all, 0);
     std::fill(mask.begin() + columns, mask.end(), 1);
@@ -159,7 +156,7 @@ private:
     auto maskType = RankedTensorType::get({all}, builder.getI8Type());
     op->setAttr("quanta.mask", builder.getDictionaryAttr(builder.getNamedAttr("values", makeByteResource(layer.name + ".branch", maskType, mask))));
     op->setAttr("quanta.note", builder.getStringAttr("low-rank branch, rank " + Twine(rank)));
-    return saveStatistics(op, known.moments, stored.right);
+    return saveStatistics(op, known.moments, factors.right);
   }
 
   /// Beside those of the layer's input, whose name it has and more.

@@ -4,6 +4,7 @@
 // can encode a weight can be a candidate.
 //
 //===----------------------------------------------------------------------------------------------------------------------===//
+#include "Candidate.h"
 #include "LayerSolver.h"
 #include "quanta/Transforms/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -11,6 +12,7 @@
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Pass/PassRegistry.h"
+#include "llvm/Support/FileSystem.h"
 
 namespace mlir::quanta {
 #define GEN_PASS_DEF_MEASURECANDIDATES
@@ -87,10 +89,14 @@ private:
   FailureOr<DictionaryAttr> measure(const SolverLayer &layer, Solver &solver) {
     ModuleOp scratch;
     Operation *op = isolate(layer, scratch);
+    Attribute floats = op->getOperand(1).getDefiningOp<arith::ConstantOp>().getValue();
     LogicalResult solved = runPipeline(solver.passes, scratch);
     FailureOr<DictionaryAttr> result = failure();
     if (succeeded(solved))
-      result = describe(op, solver.text, layer.op);
+      result = describe(op, floats, solver.text, layer.op);
+    // A solver that gave the layer another input has left a file of statistics of its own.
+    if (auto file = op->getAttrOfType<StringAttr>("quanta.statistics"); file && file != layer.op->getAttr("quanta.statistics"))
+      llvm::sys::fs::remove(file.getValue());
     scratch.erase();
     return result;
   }
@@ -122,23 +128,26 @@ private:
     return op;
   }
 
-  FailureOr<DictionaryAttr> describe(Operation *op, StringRef text, Operation *layer) {
-    auto constant = op->getOperand(1).getDefiningOp<ConstantOp>();
+  /// `floats` is what isolate() copied.
+  FailureOr<DictionaryAttr> describe(Operation *op, Attribute floats, StringRef text, Operation *layer) {
+    Builder builder(&getContext());
+    std::optional<NamedAttrList> entries = describeWeights(op);
     auto error = op->getAttrOfType<FloatAttr>("quanta.error_held_out");
     if (!error)
       error = op->getAttrOfType<FloatAttr>("quanta.error_calibration");
-    if (!constant || op->getOperand(0).getDefiningOp() || !error)
-      return layer->emitOpError() << "solver '" << text << "' does not leave one encoded weight with the error of the layer's "
+    if (entries && entries->get("value") == floats && !op->hasAttr("quanta.selected")) {
+      // In float, by choice: that needs no copy.
+      entries->erase("value");
+      error = builder.getF64FloatAttr(0);
+      *cast<DenseResourceElementsAttr>(floats).getRawHandle().getBlob() = AsmResourceBlob();
+    }
+    if (!entries || !error)
+      return layer->emitOpError() << "solver '" << text << "' does not leave weights with the error of the layer's "
                                   << "output; choose among methods that use statistics";
-    Builder builder(&getContext());
-    auto type = cast<RankedTensorType>(constant.getType());
-    NamedAttrList entries;
-    entries.set("solver", builder.getStringAttr(text));
-    entries.set("type", TypeAttr::get(type));
-    entries.set("components", constant.getComponentsAttr());
-    entries.set("error", error);
-    entries.set("bits", builder.getI64IntegerAttr(getEncoding(type).getStoredBits(type.getShape())));
-    return entries.getDictionary(&getContext());
+    entries->set("solver", builder.getStringAttr(text));
+    entries->set("error", error);
+    entries->set("bits", builder.getI64IntegerAttr(countStoredBits(entries->getDictionary(&getContext()))));
+    return entries->getDictionary(&getContext());
   }
 
   SmallVector<Solver> parsedSolvers;

@@ -1,5 +1,7 @@
 //===- ModelProbe.cpp - Values of the running model, and what a change of them does to its output -------------------------===//
 #include "ModelProbe.h"
+#include "LayerSolver.h"
+#include "SwitchedModel.h"
 #include "quanta/Support/Error.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -261,4 +263,70 @@ llvm::Expected<std::vector<Sensitivity>> ModelProbe::measure(ArrayRef<Value> val
     for (std::vector<double> &factors : sensitivity.axes)
       normalise(factors);
   return result;
+}
+
+//===- Fisher information -------------------------------------------------------------------------------------------------===//
+
+/// Root mean square of a layer's output without its constant bias.
+static double rmsWithoutBias(Operation *layer, const Array &output) {
+  SmallVector<float> storage;
+  Attribute value;
+  std::optional<ArrayRef<float>> bias;
+  if (isa<LinearOp>(layer) && layer->getNumOperands() > 2 && matchPattern(layer->getOperand(2), m_Constant(&value)))
+    bias = getFloats(value, storage);
+  if (!bias)
+    return rms(output);
+  double sum = 0;
+  for (auto [i, x] : llvm::enumerate(output.as<float>())) {
+    double y = double(x) - (*bias)[i % bias->size()];
+    sum += y * y;
+  }
+  return std::sqrt(sum / std::max<double>(1, output.getElementCount()));
+}
+
+llvm::Expected<std::vector<double>> ModelProbe::measureFisher(ArrayRef<Operation *> layers, int64_t samples, double step) {
+  auto values = llvm::map_to_vector(layers, [](Operation *op) -> Value { return op->getResult(0); });
+  auto main = module.lookupSymbol<func::FuncOp>("main");
+  auto outputs = main ? main->getAttrOfType<ArrayAttr>("quanta.outputs") : ArrayAttr();
+  if (!outputs || outputs.empty())
+    return userError("the model has no output");
+  std::string output = cast<StringAttr>(outputs[0]).str();
+  OwningOpRef<ModuleOp> perturbed = makePerturbed(module, values);
+  auto graph = prepare(*perturbed);
+  if (!graph)
+    return graph.takeError();
+  std::vector<double> sums(layers.size());
+  int64_t rows = 0;
+  std::mt19937_64 random(options.seed);
+  auto use = [&](const CalibrationBatch &batch, const ArrayMap &found, ArrayRef<Array> observed) -> llvm::Error {
+    const Array &reference = found.find(output)->second;
+    if (reference.getType() != DType::F32 || reference.getRank() < 1 || reference.getElementCount() == 0)
+      return userError("the model's first output '" + output + "' is no array of f32, but " + reference.describe());
+    ArrayMap inputs = batch.arrays;
+    for (auto [i, array] : llvm::enumerate(observed))
+      inputs["probe" + std::to_string(i)] = Array::zeros(DType::F32, array.getShape().vec());
+    size_t width = reference.getShape().back(), count = reference.getElementCount();
+    rows += static_cast<int64_t>(count / width);
+    for (auto [i, layer, array] : llvm::enumerate(layers, observed)) {
+      Array &probe = inputs["probe" + std::to_string(i)], noise = Array::zeros(DType::F32, array.getShape().vec()), zeros = probe;
+      auto amplitude = static_cast<float>(step * rmsWithoutBias(layer, array));
+      auto *data = reinterpret_cast<float *>(noise.mutableData());
+      for (int64_t e = 0; e < array.getElementCount(); ++e)
+        data[e] = random() & 1 ? amplitude : -amplitude;
+      probe = noise;
+      auto changed = (*graph)->run(inputs);
+      probe = zeros;
+      if (!changed)
+        return changed.takeError();
+      const Array &other = changed->find(output)->second;
+      for (size_t at = 0; at < count; at += width)
+        sums[i] += measureDivergence(reference.as<float>().slice(at, width), other.as<float>().slice(at, width));
+    }
+    return llvm::Error::success();
+  };
+  if (llvm::Error error = run(values, samples, use))
+    return std::move(error);
+  for (double &sum : sums)
+    sum /= static_cast<double>(rows) * step * step;
+  return sums;
 }

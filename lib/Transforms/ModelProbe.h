@@ -25,6 +25,12 @@ public:
   /// change of the output, divided by that of the value, is the group's mean of diag(JᵀJ), since the signs are independent
   /// (Hutchinson). Groups are the first index alone (it may be a class token) and up to `groups` slices of the others.
   llvm::Expected<std::vector<Sensitivity>> measure(ArrayRef<Value> values, int64_t samples, int64_t groups, double step = 0.02);
+
+  /// Fisher information of layers' outputs on the first `samples` samples: how much the model's output diverges (measureDivergence)
+  /// from itself when a layer's output, without its bias, has relative squared errors of 1, to second order ½·δᵀFδ with F the Fisher
+  /// information of the distribution that the output describes. Found without gradients, by adding step · rms · ±1 with random
+  /// signs (Hutchinson); one run for each layer.
+  llvm::Expected<std::vector<double>> measureFisher(ArrayRef<Operation *> layers, int64_t samples, double step = 0.05);
 };
 
 } // namespace mlir::quanta

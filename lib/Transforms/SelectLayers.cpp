@@ -9,6 +9,7 @@
 
 namespace mlir::quanta {
 #define GEN_PASS_DEF_SELECTLAYERS
+#define GEN_PASS_DEF_LEAVEFLOAT
 #include "quanta/Transforms/Passes.h.inc"
 } // namespace mlir::quanta
 
@@ -89,4 +90,12 @@ struct SelectLayers : public mlir::quanta::impl::SelectLayersBase<SelectLayers> 
   }
 };
 
+struct LeaveFloat : public mlir::quanta::impl::LeaveFloatBase<LeaveFloat> {
+  void runOnOperation() override {
+    getOperation().walk([&](Operation *op) {
+      if (op->removeAttr("quanta.selected"))
+        op->setAttr("quanta.note", StringAttr::get(&getContext(), "in float: by choice"));
+    });
+  }
+};
 } // namespace

@@ -1,5 +1,6 @@
 //===- SwitchedModel.cpp - What one layer's encoding does to the model's output -------------------------------------------===//
 #include "SwitchedModel.h"
+#include "Candidate.h"
 #include "quanta/Calibrate/StageGraph.h"
 #include "quanta/Support/Error.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -11,8 +12,7 @@ using namespace mlir::quanta;
 using ::quanta::Array;
 using ::quanta::userError;
 
-/// Σ p·log(p/q) of one row of logits.
-static double divergence(ArrayRef<float> reference, ArrayRef<float> other) {
+double mlir::quanta::measureDivergence(ArrayRef<float> reference, ArrayRef<float> other) {
   auto logNorm = [](ArrayRef<float> logits) {
     double most = *llvm::max_element(logits), sum = 0;
     for (float logit : logits)
@@ -80,18 +80,16 @@ llvm::Error SwitchedModel::forEachOutput(ModuleOp graph, llvm::function_ref<llvm
   }
 }
 
-llvm::Expected<double> SwitchedModel::measure(Operation *layer, DictionaryAttr candidate) {
+llvm::Expected<double> SwitchedModel::measure(ArrayRef<std::pair<Operation *, DictionaryAttr>> switched) {
   IRMapping mapping;
   OwningOpRef<ModuleOp> clone(cast<ModuleOp>(module->clone(mapping)));
-  Operation *switched = mapping.lookup(layer);
-  Value weight = switched->getOperand(1);
-  OpBuilder builder(switched);
-  Value encoded = ConstantOp::create(builder, weight.getLoc(), cast<TypeAttr>(candidate.get("type")).getValue(),
-                                     cast<DictionaryAttr>(candidate.get("components")));
   // Where the weight is shared the candidate replaces it everywhere, as it will in the end.
-  weight.replaceUsesWithIf(encoded, [&](OpOperand &use) {
-    return use.getOwner()->hasAttr("quanta.selected") && use.getOperandNumber() == 1;
-  });
+  for (auto [layer, candidate] : switched) {
+    Value weight = mapping.lookup(layer)->getOperand(1);
+    for (Operation *user : llvm::to_vector(weight.getUsers()))
+      if (user->hasAttr("quanta.selected") && user->getOperand(1) == weight)
+        replaceWeights(user, candidate);
+  }
   return measure(*clone);
 }
 
@@ -107,7 +105,7 @@ llvm::Expected<double> SwitchedModel::measure(ModuleOp variant) {
       return userError("the model's first output changes its shape from run to run");
     size_t width = reference.getShape().back();
     for (size_t at = 0; at < static_cast<size_t>(reference.getElementCount()); at += width, ++rows)
-      sum += divergence(reference.as<float>().slice(at, width), output.as<float>().slice(at, width));
+      sum += measureDivergence(reference.as<float>().slice(at, width), output.as<float>().slice(at, width));
     return llvm::Error::success();
   };
   if (llvm::Error error = forEachOutput(variant, compare))

@@ -9,6 +9,9 @@
 
 namespace mlir::quanta {
 
+/// Σ p·log(p/q) with p, q the softmax of one row of logits each.
+double measureDivergence(ArrayRef<float> reference, ArrayRef<float> other);
+
 /// The float model's first outputs on some data, kept to compare with: 4 bytes for each of their elements.
 class SwitchedModel {
 public:
@@ -16,13 +19,12 @@ public:
   static llvm::Expected<SwitchedModel> create(ModuleOp module, StringRef data, const ::quanta::CalibrationOptions &sampling,
                                               unsigned threads, int64_t skip = 0);
 
-  /// Mean Σ p·log(p/q) with p, q the softmax along the last dimension of the model's first output, p as it is and q of this
-  /// variant of the model. Compiles and runs the variant, the first time also the model. Errors: an output that is not finite
-  /// f32, or no data.
+  /// Mean divergence (of rows of logits, above) of the model's first output, as it is and as this variant of the model has it.
+  /// Compiles and runs the variant, the first time also the model. Errors: an output that is not finite f32, or no data.
   llvm::Expected<double> measure(ModuleOp variant);
 
-  /// The same for the model with this candidate (see quanta-measure-candidates) as the weight of this one layer.
-  llvm::Expected<double> measure(Operation *layer, DictionaryAttr candidate);
+  /// The same for the model with these candidates (see quanta-measure-candidates) as the weights of these layers.
+  llvm::Expected<double> measure(ArrayRef<std::pair<Operation *, DictionaryAttr>> switched);
 
   /// Of the data and how it is sampled.
   llvm::Expected<uint64_t> getDataFingerprint() const { return data->getFingerprint(); }

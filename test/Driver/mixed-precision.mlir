@@ -12,7 +12,9 @@
 // RUN: not quantc %s -o %t.o --recipe 'auto{bpw=none}' 2>&1 | FileCheck %s --check-prefix=NUMBER
 // RUN: not quantc %s -o %t.o --recipe 'auto{candidates=gptq{bits=nine}}' 2>&1 | FileCheck %s --check-prefix=NUMBERS
 
-// RUN: not quantc %s -o %t.o --recipe 'auto{candidates=whitened-svd}' 2>&1 | FileCheck %s --check-prefix=KIND
+// RUN: not quantc %s -o %t.o --recipe 'auto{candidates=svd}' 2>&1 | FileCheck %s --check-prefix=KIND
+// RUN: not quantc %s -o %t.o --recipe 'auto{candidates=whitened-svd{ranks=strs}}' 2>&1 | FileCheck %s --check-prefix=SPREAD
+// RUN: not quantc %s -o %t.o --recipe 'whitened-svd{ranks=strs factor-bits=4}' 2>&1 | FileCheck %s --check-prefix=COUNTS
 // RUN: not quantc %s -o %t.o --recipe 'auto{candidates=gptq{bits=3 head}}' 2>&1 | FileCheck %s --check-prefix=WHICH
 // A budget of predicted latency.
 // RUN: quantc %s -o %t.5.mlir --emit=quant-ir --recipe 'auto{ms=8e-6 bandwidth=10 peak=1000 candidates=gptq{bits=2},gptq{bits=4},gptq{bits=8} samples=20 head}' \
@@ -25,6 +27,23 @@
 // RUN:   --calib %S/../Transforms/Inputs/calibrate.npz --report %t.6.json 2>/dev/null && FileCheck %s --check-prefix=TABLE < %t.6.json
 // TABLE: "ns": 1000000000,
 // TABLE-NEXT: "ns_predicted": {{[0-9]+$}}
+// Other estimates of what layers matter; the second output does not count, so the first layer matters more by what is measured.
+// RUN: quantc %s -o - --emit=quant-ir --recipe 'auto{bpw=11 candidates=gptq{bits=2},gptq{bits=4},gptq{bits=8} samples=20 head loss=fisher}' --calib %S/../Transforms/Inputs/calibrate.npz 2>%t.fisher.log \
+// RUN:   | FileCheck %s && FileCheck %s --check-prefix=FISHER < %t.fisher.log
+// RUN: quantc %s -o - --emit=quant-ir --recipe 'auto{bpw=11 candidates=gptq{bits=2},gptq{bits=4},gptq{bits=8} samples=20 head loss=pairwise}' --calib %S/../Transforms/Inputs/calibrate.npz 2>%t.pair.log \
+// RUN:   | FileCheck %s && FileCheck %s --check-prefix=PAIR < %t.pair.log
+// FISHER: Fisher information of the output: {{[0-9.e-]+}}
+// FISHER: Fisher information of the output: 0
+// PAIR: switched with the layer before: divergence {{[0-9.e-]+}}, {{[0-9.e-]+}} more than each alone
+// Factors and branches as candidates, which compile; ranks by the search of ASVD.
+// RUN: quantc %s -o %t.9.mlir --emit=quant-ir --recipe 'auto{bpw=27 candidates=float,low-rank{rank=2 bits=2},whitened-svd{ratio=0.5 factor-bits=8} samples=20 head loss=kl}' \
+// RUN:   --calib %S/../Transforms/Inputs/calibrate.npz --report %t.9.json 2>/dev/null && FileCheck %s --check-prefix=FORMS < %t.9.json && quantc %t.9.mlir -o %t.9.o --compile-from=lower
+// FORMS: "weights": [
+// FORMS: "encoding": "#quanta.uniform<bits = 8
+// RUN: quantc %s -o %t.10.mlir --emit=quant-ir --recipe 'whitened-svd{ratio=0.85 ranks=strs samples=20 head}' --calib %S/../Transforms/Inputs/calibrate.npz --report %t.10.json 2>/dev/null
+// RUN: FileCheck %s --check-prefix=STRS < %t.10.json
+// STRS: "bits_per_weight": 27.
+// STRS: "bits_per_weight_used": 2{{[0-7]}}
 // Losses and candidates are measured once for all budgets.
 // RUN: rm -rf %t.losses
 // RUN: quantc %s -o %t.3.mlir --emit=quant-ir --recipe 'auto{bpw=12 candidates=ternary,pb-llm{tile=6 kept=1},gptq{bits=8} samples=20 head}' \
@@ -82,9 +101,11 @@
 // HTML: <h2>Budget</h2><p>10.6061 of 11.0000 bits a weight
 // SMALL: error: {{.*}}a budget of 198 bits (3 a weight) is too small: the smallest candidates take 484 (7.333); offer smaller candidates or raise it
 // DATA: recipe 'auto' looks at data: give --calib=FILE
-// NUMBER: option 'bpw' must be a number above 0, at most 16, got 'none'
+// NUMBER: option 'bpw' must be a number above 0, at most 64, got 'none'
 // NUMBERS: recipe 'gptq': option 'bits' must be a number from 1 to 8, got 'nine'
-// KIND: recipe 'whitened-svd' cannot be a candidate; these can: rtn, int8, gptq, ternary, binary, pb-llm, structured
+// KIND: recipe 'svd' cannot be a candidate; these can: rtn, int8, gptq, ternary, binary, pb-llm, structured, asvd, whitened-svd, low-rank, float
+// SPREAD: candidate 'whitened-svd': give option 'ranks' to the recipe that chooses
+// COUNTS: ranks=strs counts float factors
 // WHICH: candidate 'gptq': give option 'head' to the recipe that chooses
 
 // SVD: quanta.linear %{{.*}} : (tensor<?x6xf32>, tensor<1x6xf32>) -> tensor<?x1xf32>

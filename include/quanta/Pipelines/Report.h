@@ -25,8 +25,13 @@ struct Report {
 
   /// What quanta-allocate chose.
   struct Allocation {
+    struct Weight {
+      std::string encoding; ///< attribute, or element type
+      std::vector<int64_t> shape;
+    };
     struct Candidate {
-      std::string solver, encoding; ///< pipeline, attribute
+      std::string solver;          ///< pipeline
+      std::vector<Weight> weights; ///< the layer's own, and if that has two factors the first one
       uint64_t bits = 0;
       double error = 0, loss = 0; ///< relative, of the layer's output; of the model, as the allocation counts it
     };

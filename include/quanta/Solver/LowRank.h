@@ -50,6 +50,10 @@ LowRank factorLowRank(MatrixViewF64 weights, const Whitening &whitening, int64_t
 /// What a matrix becomes when it is quantized for inputs with these second moments: [rows, columns].
 using QuantizeMatrix = std::function<std::vector<double>(MatrixViewF64 matrix, MatrixViewF64 hessian)>;
 
+/// B is quantized with H, A becomes the best for it (normal equations), and is quantized in turn with B·H·Bᵀ, the moments of its
+/// input. The product stays near `target` [rows, columns].
+void quantizeFactors(MatrixViewF64 target, MatrixViewF64 hessian, const QuantizeMatrix &quantize, LowRank &factors);
+
 struct ResidualOptions {
   int64_t rank = 16;
   QuantizeMatrix base;    ///< quantizes W − A·B, with H

@@ -73,6 +73,9 @@ void refineGrids(MatrixViewF64 targets, MatrixViewF64 hessian, RowGrids &result,
 /// and 8 alternations with least squares, the sweep, and four rounds of refineGrids, all with the damped H of `factor`.
 void solveGrids(MatrixViewF64 targets, const HessianFactor &factor, RowGrids &result);
 
+/// solveGrids with one grid for each row, in f32 scales if those in f16 do not do. `format.group` is taken to be 0.
+UniformResult solveRows(MatrixViewF64 targets, const HessianFactor &factor, UniformOptions format);
+
 } // namespace quanta
 
 #endif // QUANTA_SOLVER_ROWGRIDS_H

@@ -596,6 +596,21 @@ def SelectLayers : Pass<"quanta-select-layers", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::quanta::QuantaDialect"];
 }
 
+def LeaveFloat : Pass<"quanta-leave-float", "::mlir::ModuleOp"> {
+  let summary = "leave selected layers as they are";
+  let description = [{
+    Takes `quanta.selected` from all layers that have it, with a `quanta.note`: what stands for floats where pipelines that encode
+    layers are expected, as in quanta-measure-candidates. Cost: one walk over the ops. No errors.
+
+    ```mlir
+    %y = quanta.linear %x, %w {quanta.selected} : (tensor<?x384xf32>, tensor<1024x384xf32>) -> tensor<?x1024xf32>
+    ==>
+    %y = quanta.linear %x, %w {quanta.note = "in float: by choice"} : ...
+    ```
+  }];
+  let dependentDialects = ["::mlir::quanta::QuantaDialect"];
+}
+
 def Calibrate : Pass<"quanta-calibrate", "::mlir::ModuleOp"> {
   let summary = "run data through the model and solve its layers one after another";
   let description = [{
@@ -779,7 +794,9 @@ def LowRank : Pass<"quanta-low-rank", "::mlir::ModuleOp"> {
   let description = [{
     Every selected `quanta.linear` x·Wᵀ + b whose weight is an f32 constant becomes x·Bᵀ followed by ·Aᵀ + b, with A·B the best
     approximation of W of some rank. Both are linear layers with float weights again, so that a later recipe can quantize them,
-    each for the inputs that it really has.
+    each for the inputs that it really has; or with `factor-bits` both are quantized here, a scale and an offset for each row: B for
+    the second moments H of its input, then A, after it has become the best for this B, for B·H·Bᵀ (as method `gptq` of
+    quanta-quantize-weights does).
 
     | method | what is least | needs statistics |
     | --- | --- | --- |
@@ -812,6 +829,7 @@ def LowRank : Pass<"quanta-low-rank", "::mlir::ModuleOp"> {
     Option<"align", "align", "int64_t", "1", "ranks that follow from the ratio are multiples of this">,
     Option<"alpha", "alpha", "double", "0.5", "asvd: power of the magnitudes">,
     Option<"statistic", "statistic", "std::string", "\"mean\"", "asvd: mean or max of the magnitudes">,
+    Option<"factorBits", "factor-bits", "unsigned", "0", "bits of a code of the factors, 2 to 8; 0: they stay in float">,
   ];
   let dependentDialects = ["::mlir::quanta::QuantaDialect", "::mlir::arith::ArithDialect"];
 }
@@ -863,8 +881,8 @@ def AddLowRank : Pass<"quanta-add-low-rank", "::mlir::ModuleOp"> {
   let summary = "put a thin product beside a weight that will be quantized";
   let description = [{
     Every selected `quanta.linear` x·Wᵀ + b with `quanta.statistics` and an f32 weight W [N, K] of its own becomes
-    [x, x·Bᵀ]·[W − A·B, A]ᵀ + b, with B [rank, K] quantized to `factor-bits` and a scale for each row. In floats that is the same
-    function. Then quanta-binarize with `low-bits` and `high-bits` quantizes W − A·B and A: the columns of A are in `quanta.mask`,
+    [x, x·Bᵀ]·[W − A·B, A]ᵀ + b, with B [rank, K] quantized to `factor-bits` and a scale for each row, for the second moments H of x. In
+    floats that is the same function. Then quanta-binarize with `low-bits` and `high-bits` quantizes W − A·B and A: the columns of A are in `quanta.mask`,
     and the statistics are those of [x, x·Bᵀ], so A is solved for the second moments B·H·Bᵀ and makes up for errors of the
     other part. One kernel reads both parts of the weight, each stored bit once.
 
@@ -902,13 +920,15 @@ def MeasureCandidates : Pass<"quanta-measure-candidates", "::mlir::ModuleOp"> {
   let description = [{
     Each selected layer with `quanta.statistics` is solved by each pipeline of `solvers`, in a module that holds the layer alone.
     The layer itself stays as it is, and selected, and gets `quanta.candidates`: for each solver its text, the encoded type and
-    components, the stored bits, and the relative error of the layer's output, on held-out data if there is some.
-    quanta-allocate chooses among them. Of layers that share a weight the first gets the attribute.
+    components (of a float weight `value`; of one left alone only the type), the stored bits, and the relative error of the layer's
+    output, on held-out data if there is some. What became two thin weights (quanta-low-rank), or one beside another
+    (quanta-add-low-rank), has the one that the layer's input is multiplied with first in `input`. quanta-allocate chooses among
+    them. Of layers that share a weight the first gets the attribute.
 
     Run it in quanta-calibrate, not `sequential`, so that every layer is measured with the float model's inputs.
 
-    Preconditions: each solver leaves one encoded weight and the error of the output (as quanta-quantize-weights with `gptq`
-    does). Cost: that of all solvers; the codes of all candidates, a byte a weight for each, stay in memory until
+    Preconditions: each solver leaves one encoded weight, or two as said, and the error of the output (as quanta-quantize-weights with
+    `gptq` does), or the layer alone (quanta-leave-float). Cost: that of all solvers; the codes of all candidates, a byte a weight for each, stay in memory until
     quanta-allocate drops them. Errors: solvers that cannot be parsed or do not do this; theirs.
 
     ```mlir
@@ -934,24 +954,32 @@ def Allocate : Pass<"quanta-allocate", "::mlir::ModuleOp"> {
     in all, or both. A layer gets `quanta.solver`, the chosen pipeline (quanta-solve-allocated runs it) and `quanta.encoding`;
     the candidates are dropped. The module gets `quanta.allocation`: budget, bits, loss, the lower bound of the loss, the
     frontier, all allocations on the lower convex hull of bits against loss, and `layers`, what each could choose from (solver,
-    bits, relative error of its output, loss) and has chosen.
+    types of the weights, bits, relative error of its output, loss) and has chosen.
 
     | loss | of a candidate | cost |
     | --- | --- | --- |
     | `proxy` | the relative error of its layer's output | none |
     | `probe` | that, times the divergence that the middle one of its candidates (by bits) causes over its error | one run of the model a layer |
+    | `pairwise` | the same, and for layers that follow each other what both together cause beyond the sum (2306.04879), scaled with the roots of the losses | two runs a layer |
     | `kl` | the divergence that it causes | one run a candidate |
+    | `fisher` | the relative error, times the Fisher information of the layer's output | one run a layer, one compilation |
+    | `lim` | the relative error, times the number of weights, times up to 16 for the rank of the layer's block by layer input modification, −cos of what the block reads and gives (2406.17415) | one run |
+    | `zd` | the same with the share of weights more than a standard deviation above the mean, less being more important; no data | none |
 
     The divergence is Σ p·log(p/q) of the softmax of the model's first output, mean over rows and samples of `data`, with this one
-    layer switched. Losses are taken to add up over layers. With `store` they are kept in a folder named by all that they depend
-    on, and with `resume` taken from there: another budget costs no run.
+    layer switched. Fisher information is estimated forward, as no model here has derivatives: the divergence that small random signs
+    on the layer's output cause, over their relative squared size. Losses are taken to add up over layers, and with
+    `pairwise` over pairs. With `store` those that need layers switched are kept in a folder named by all that they depend on, and with
+    `resume` taken from there: another budget costs no run.
 
     `ms` is a budget of latency: the sum over these layers, linear ones, of what `cost-table` says for the layer's shape, the
     encoding, `tokens`, `cores` and `act` (quant-bench --layers writes it), or for a target that is not at hand of the roofline, the larger of
     stored bytes / `bandwidth` and operations / `peak`. With it the solver is `integer`, and the summary has `ns` and `ns_budget`.
 
-    `dynamic` is exact (see lib/Allocate) up to 65536 states, `integer` by branch and bound, `greedy` follows the hull; the
-    remark states loss, lower bound and gap.
+    `dynamic` is exact (see lib/Allocate) up to 65536 states, `integer` by branch and bound (always with `ms` or `pairwise`), `greedy`
+    follows the hull; `strs` is the search of ASVD (2312.05821): all candidates but each layer's largest are ordered by loss, and as
+    many of the most harmful are left out as the budget allows; a layer gets the smallest that is left. The remark states loss,
+    lower bound and gap.
 
     Cost beside the runs: milliseconds. Memory: with runs, the float model's first output on all samples.
     Errors: no budget or one that the smallest candidates exceed; data that cannot be read or does not fit; a table that cannot be read or
@@ -975,8 +1003,8 @@ def Allocate : Pass<"quanta-allocate", "::mlir::ModuleOp"> {
     Option<"tokens", "tokens", "int64_t", "1", "rows of the layers' input whose latency counts">,
     Option<"cores", "cores", "int64_t", "1", "threads whose latency counts">,
     Option<"act", "act", "std::string", "\"f32\"", "activations whose latency counts, as quant-bench names them">,
-    Option<"solver", "solver", "std::string", "\"dynamic\"", "greedy, dynamic or integer">,
-    Option<"loss", "loss", "std::string", "\"proxy\"", "proxy, probe or kl">,
+    Option<"solver", "solver", "std::string", "\"dynamic\"", "greedy, dynamic, integer or strs">,
+    Option<"loss", "loss", "std::string", "\"proxy\"", "proxy, probe, pairwise, kl, fisher, lim or zd">,
     Option<"data", "data", "std::string", "", "an .npz file, a folder of them, or an .npy token stream">,
     Option<"samples", "samples", "int64_t", "16", "at most so many; of files the first ones, of a stream windows">,
     Option<"window", "window", "int64_t", "256", "tokens of a sample of a stream">,
@@ -986,7 +1014,8 @@ def Allocate : Pass<"quanta-allocate", "::mlir::ModuleOp"> {
     Option<"resume", "resume", "bool", "false", "take over what was measured before">,
     Option<"threads", "threads", "unsigned", "0", "threads that run the model; 0 is one for each CPU">,
   ];
-  let dependentDialects = ["::mlir::quanta::QuantaDialect"];
+  let dependentDialects = ["::mlir::quanta::QuantaDialect", "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
 }
 
 def SolveAllocated : Pass<"quanta-solve-allocated", "::mlir::ModuleOp"> {
@@ -1003,7 +1032,7 @@ def SolveAllocated : Pass<"quanta-solve-allocated", "::mlir::ModuleOp"> {
     %y = quanta.linear %x, %v {quanta.weight_error = ...} : (tensor<?x384xf32>, tensor<1024x384xf32, #quanta.uniform<bits = 3, group = 0, zero = point>>) -> tensor<?x1024xf32>
     ```
   }];
-  let dependentDialects = ["::mlir::quanta::QuantaDialect", "::mlir::arith::ArithDialect"];
+  let dependentDialects = ["::mlir::quanta::QuantaDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
 }
 
 def QuantizeActivations : Pass<"quanta-quantize-activations", "::mlir::ModuleOp"> {
