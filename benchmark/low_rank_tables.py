@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Perplexity of language models whose weights are products of two thin matrices, by method and share of the weights.
 
-usage: low_rank_tables.py TOOLS MODELS [--limit WINDOWS] [--models NAME...] [--ratios R...] [--residual BITS...] [--ranks R...]
-                          [--samples N]
+usage: low_rank_tables.py TOOLS MODELS [--limit WINDOWS] [--models NAME...] [--ratios R...] [--spread WORD...] [--residual BITS...]
+                          [--ranks R...] [--low-rank OPTIONS...] [--samples N]
 
-With --residual also quantized weights with a quantized product of low rank beside them (low-rank), and without one at about
+With --spread also whitened-svd with the ranks chosen as these words say (knapsack, strs). With --residual also quantized weights with a quantized product of low rank beside them (low-rank), and without one at about
 the same bits (gptq with groups of 128 or 64 columns). Bits are all that is stored for a weight of the model.
 Exit code 1 unless whitened < asvd < svd at every ratio.
 """
@@ -24,7 +24,9 @@ parser.add_argument("--limit", type=int, default=0, help="windows of the test da
 parser.add_argument("--models", nargs="+", default=["opt-wt2", "llama-wt2"])
 parser.add_argument("--ratios", nargs="*", type=float, default=[0.95, 0.9, 0.8])
 parser.add_argument("--residual", nargs="*", type=int, default=[], help="bits of the weights beside a product of low rank")
+parser.add_argument("--spread", nargs="*", default=[], help="values of whitened-svd's option ranks")
 parser.add_argument("--ranks", nargs="+", type=int, default=[8, 16])
+parser.add_argument("--low-rank", nargs="+", default=[""], help="more options of low-rank, say 'iterations=5 factor-bits=4'")
 parser.add_argument("--samples", type=int, default=128, help="windows of the training data")
 arguments = parser.parse_args()
 dev = os.path.join(arguments.models_folder, "dev")
@@ -56,11 +58,15 @@ with tempfile.TemporaryDirectory() as scratch:
             unordered += wrong
             print(f"{model:<10} {100 * ratio:g} % of the weights: svd {row[0]:.2f}, asvd {row[1]:.2f}, whitened {row[2]:.2f}"
                   f"{'  <-- out of order' if wrong else ''}", flush=True)
+            for ranks in arguments.spread:
+                perplexity = measure(model, f"whitened-svd{{ratio={ratio} ranks={ranks}}}", scratch)[0]
+                print(f"{model:<10} {100 * ratio:g} % of the weights: whitened, ranks by {ranks} {perplexity:.2f}", flush=True)
         for bits in arguments.residual:
             weights = None  # of the model
             for recipe in ([f"gptq{{bits={bits} group={group}}}" for group in ("row", 128, 64)]
-                           + [f"low-rank{{bits={bits} rank={rank}}}" for rank in arguments.ranks]):
+                           + [f"low-rank{{bits={bits} rank={rank}{' ' * bool(more)}{more}}}" for rank in arguments.ranks
+                              for more in arguments.low_rank]):
                 perplexity, stored, count = measure(model, recipe, scratch)
                 weights = weights or count
-                print(f"{model:<10} {recipe:<28} {stored / weights:.3f} bits: {perplexity:.2f}", flush=True)
+                print(f"{model:<10} {recipe:<42} {stored / weights:.3f} bits: {perplexity:.2f}", flush=True)
 sys.exit(unordered != 0)

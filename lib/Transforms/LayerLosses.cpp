@@ -250,9 +250,11 @@ LogicalResult LayerLosses::lim() {
   for (Value value : values)
     if (!llvm::is_contained(distinct, value))
       distinct.push_back(value);
-  std::vector<double> scores(layers.size());
+  std::vector<double> scores(layers.size()); // means over samples
+  double samples = 0;
   auto number = [&](Value value) { return llvm::find(distinct, value) - distinct.begin(); };
-  auto use = [&](const ::quanta::CalibrationBatch &, const ::quanta::ArrayMap &, ArrayRef<Array> arrays) -> llvm::Error {
+  auto use = [&](const ::quanta::CalibrationBatch &batch, const ::quanta::ArrayMap &, ArrayRef<Array> arrays) -> llvm::Error {
+    double share = double(batch.samples) / (samples += double(batch.samples));
     for (size_t layer = 0; layer < layers.size(); ++layer) {
       std::vector<double> ends[2];
       for (size_t i : {0, 1}) {
@@ -262,7 +264,7 @@ LogicalResult LayerLosses::lim() {
       auto view = [](const std::vector<double> &data) {
         return ::quanta::BasicMatrixView<const double>(data.data(), 1, static_cast<int64_t>(data.size()));
       };
-      scores[layer] += ::quanta::layerModification(view(ends[0]), view(ends[1]));
+      scores[layer] += share * (::quanta::layerModification(view(ends[0]), view(ends[1])) - scores[layer]);
     }
     return llvm::Error::success();
   };

@@ -1,6 +1,7 @@
 //===- FactoredBinaryTest.cpp - Weights as products of signs --------------------------------------------------------===//
 #include "quanta/Solver/FactoredBinary.h"
 #include "Oracle.h"
+#include "quanta/Solver/UniformGrid.h"
 #include <cmath>
 
 using namespace quanta;
@@ -37,6 +38,43 @@ TEST(FactoredBinary, MagnitudeOracles) {
     EXPECT_NEAR(std::sqrt(squares), norms[i + 1], 1e-8);
     EXPECT_LT(norms[i + 1], norms[i]);
   }
+}
+
+TEST(FactoredBinary, StoredBitsOracles) {
+  auto perWeight = [](const Oracle &oracle, auto product) {
+    product.rows = static_cast<int64_t>(oracle.number("params", "n"));
+    product.columns = static_cast<int64_t>(oracle.number("params", "m"));
+    double rank = oracle.number("params", "r");
+    product.rank = std::isnan(rank) ? 1 : static_cast<int64_t>(rank);
+    return static_cast<double>(product.storedBits()) / (double(product.rows) * double(product.columns));
+  };
+  Oracle one("lowrank_binary", "bpw_4096_onebit"), block("lowrank_binary", "bpw_4096_bitstack_block");
+  Oracle factored("lowrank_binary", "bpw_4096_nanoquant");
+  EXPECT_EQ(perWeight(one, SignMagnitude()), one.number("expected", "bpw"));
+  EXPECT_EQ(perWeight(block, SignMagnitude()), block.number("expected", "bpw"));
+  EXPECT_EQ(perWeight(factored, FactoredBinary()), factored.number("expected", "bpw"));
+}
+
+/// FDB's two planes of 0 and 1 with scales 2s and −s are the bits of a code of two bits with an offset, the lower one inverted.
+TEST(FactoredBinary, TwoPlanesAreTwoBits) {
+  Oracle oracle("lowrank_binary", "fdb_from_2bit");
+  auto scale = static_cast<float>(oracle.number("params", "s"));
+  UniformOptions format;
+  format.bits = 2;
+  format.zero = UniformZero::Offset;
+  UniformGrid grid;
+  grid.scale = scale;
+  grid.offset = -scale;
+  std::vector<double> levels = oracle.input("codes").data, first, second, values;
+  for (double level : levels) {
+    auto code = static_cast<uint8_t>(level + 1);
+    first.push_back(code >> 1);
+    second.push_back(1 - (code & 1));
+    values.push_back(decodeUniform(code, grid, format));
+  }
+  expectNear(first, oracle.expected("b1").data, 0);
+  expectNear(second, oracle.expected("b2").data, 0);
+  expectNear(values, oracle.expected("Q").data, 0);
 }
 
 TEST(FactoredBinary, FactorOracle) {

@@ -161,6 +161,26 @@ TEST(LowRank, ResidualOfASolver) {
   EXPECT_GT(coarse, quantized);
 }
 
+/// A is refitted to the B that is stored, so it makes up for what B lost; without rounding nothing changes.
+TEST(LowRank, QuantizedFactors) {
+  Matrix w = randomWeights(30, 24), x = randomInputs(200, 24), h = moment(x, x);
+  LowRank exact = factorLowRank(w, whitenTriangular(h), 8), same = exact, refitted = exact;
+  quantizeFactors(w, h, [](MatrixViewF64 matrix, MatrixViewF64) {
+    return std::vector<double>(matrix.row(0), matrix.row(0) + matrix.rows() * matrix.columns());
+  }, same);
+  expectNear(same.product(), exact.product(), 1e-8);
+  std::vector<int64_t> sizes;
+  quantizeFactors(w, h, [&](MatrixViewF64 matrix, MatrixViewF64 moments) {
+    sizes.push_back(moments.rows());
+    return sizes.size() == 1 ? roundTo3Bits(matrix, moments)
+                             : std::vector<double>(matrix.row(0), matrix.row(0) + matrix.rows() * matrix.columns());
+  }, refitted);
+  EXPECT_EQ(sizes, std::vector<int64_t>({24, 8})); // H, B·H·Bᵀ
+  LowRank rounded = exact;
+  rounded.right = refitted.right;
+  EXPECT_LT(hessianError(w, view(refitted.product(), w), h), hessianError(w, view(rounded.product(), w), h));
+}
+
 TEST(LowRank, SecondMoments) {
   Matrix x = randomInputs(64, 9), h = moment(x, x);
   expectNear(secondMoments(whitenTriangular(h)), h.data, 1e-12);

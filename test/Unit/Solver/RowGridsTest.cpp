@@ -202,6 +202,25 @@ TEST(RowGrids, RowsAreIndependent) {
   }
 }
 
+/// A scale and an offset for each row, as wide as they must be.
+TEST(RowGrids, SolvesRows) {
+  Matrix weights = randomWeights(9, 16), inputs = randomInputs(60, 16), hessian = moment(inputs, inputs);
+  HessianFactor factor = factorHessian(hessian, {});
+  UniformOptions format = offsetFormat(3);
+  format.halfScale = true;
+  UniformResult result = solveRows(weights, factor, format);
+  RowGrids grids = RowGrids::create(9, 16, {format}, std::vector<uint16_t>(16, 0));
+  solveGrids(weights, factor, grids);
+  EXPECT_EQ(result.codes, grids.codes);
+  EXPECT_EQ(result.groups, 1);
+  EXPECT_TRUE(result.options.halfScale);
+  for (double &value : weights.data)
+    value *= 1e6;
+  UniformResult large = solveRows(weights, factor, format);
+  EXPECT_FALSE(large.options.halfScale);
+  EXPECT_LT(std::fabs(large.decode(4, 7) / 1e6 - weights(4, 7) / 1e6), 2);
+}
+
 TEST(RowGrids, RowsWithoutWeightsOnAGrid) {
   Matrix weights = randomWeights(2, 8), inputs = randomInputs(50, 8), hessian = moment(inputs, inputs);
   // The second row has no weights of more bits.
