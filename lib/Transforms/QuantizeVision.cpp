@@ -173,7 +173,7 @@ private:
     llvm::MapVector<Value, SmallVector<std::pair<SiteState *, size_t>>> readers;
     for (SiteState &state : states) {
       state.data.emplace(state.site, state.sensitivity ? &*state.sensitivity : nullptr, rowsPerSample());
-      if (state.sensitivity && keptBatches > 0)
+      if (state.sensitivity)
         state.equalData.emplace(state.site, nullptr, rowsPerSample());
       for (auto [operand, value] : llvm::enumerate(state.site.getActivations()))
         readers[value].push_back({&state, operand});
@@ -272,14 +272,16 @@ private:
 
   /// `plain`: what method base finds, if solutions are compared.
   void solve(SiteState &state, SiteSolution &plain) {
-    state.solution = solve(state, *state.data, isGuarded());
+    ProductData &equal = state.equalData ? *state.equalData : *state.data;
+    state.solution = solve(state, *state.data, equal, isGuarded());
     if (keptBatches > 0)
-      plain = solve(state, state.equalData ? *state.equalData : *state.data, /*twin=*/false);
+      plain = solve(state, equal, equal, /*twin=*/false);
     state.data.reset();
     state.equalData.reset();
   }
 
-  SiteSolution solve(const SiteState &state, ProductData &data, bool twin) {
+  /// Biases serve all rows: of rows chosen by sensitivity few may be told apart, and the mean of their errors is mostly chance.
+  SiteSolution solve(const SiteState &state, ProductData &data, ProductData &ofBias, bool twin) {
     SmallVector<Value> activations = state.site.getActivations();
     std::vector<Product> products = data.getProducts();
     ProductCandidates candidates;
@@ -302,7 +304,7 @@ private:
     SiteSolution solution;
     solution.grids = ::quanta::searchGrids(products, initial, candidates, rounds);
     if (correctBias && ownsWeight(state))
-      solution.bias = ::quanta::measureBias(products, solution.grids);
+      solution.bias = ::quanta::measureBias(ofBias.getProducts(), solution.grids);
     solution.relativeError = solution.grids.energy > 0 ? solution.grids.error / solution.grids.energy : 0;
     return solution;
   }

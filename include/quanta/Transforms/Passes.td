@@ -173,8 +173,8 @@ def QuantizeVision : Pass<"quanta-ptq4vit", "::mlir::ModuleOp"> {
     another output than finite f32, or without samples left, gets what was found, and a remark.
 
     `rows` rows in all are kept of a layer's input, chosen in proportion to their factors; of products of activations the first
-    32 matrices. With `bias` the mean error of each output on the data is added to the layer's bias. The calibration error in the
-    report is that of the weighted product, relative.
+    32 matrices. With `bias` the mean error of each output on as many rows, chosen without regard to factors, is added to the layer's bias.
+    The calibration error in the report is that of the weighted product, relative.
 
     Preconditions: attention decomposed (quanta-decompose-attention) where its products are to be quantized; `data`. Errors:
     unknown options, missing or unfit data, activations that are not finite. Cost: for each site rounds · 21 products of `rows`
