@@ -37,7 +37,7 @@ WEIGHTS = {8: "int8{{act={}}}", 4: "gptq{{bits=4 group=128 act={}}}", 3: "gptq{{
 # What is in front of the weights' recipe, and what shares a scale of the activations.
 FORMS = {"tensor": ("", "tensor"), "tensor minmax": ("", "tensor act-range=minmax"), "token": ("", "token"),
          "rptq": ("rptq,", "cluster"), "smooth tensor": ("smooth,", "tensor"), "smooth token": ("smooth,", "token"),
-         "rotate tensor": ("rotate,", "tensor"), "rotate token": ("rotate,", "token"),
+         "searched token": ("smooth{bits=WEIGHT act-bits=ACTIVATION},", "token"), "rotate tensor": ("rotate,", "tensor"), "rotate token": ("rotate,", "token"),
          "rotate online token": ("rotate{online},", "token"), "rptq after smooth": ("smooth,rptq,", "cluster")}
 # BASELINES.md, of opt-wt2, llama-wt2 and the outlier variant: weights rounded to nearest (4 bits: groups of 128).
 REFERENCE = {"W8A8 token": (30.33, 30.40, 33.41), "W8A8 tensor minmax": (30.35, 30.94, 73.83), "W4A8 token": (30.81, 30.87, 34.55),
@@ -46,6 +46,7 @@ COLUMNS = {"opt-wt2": 0, "llama-wt2": 1, "outlier": 2}
 ROWS = {"float": None}
 for weight, activation in ((8, 8), (4, 8), (4, 4), (3, 8)):
     for form, (prefix, sharing) in FORMS.items():
+        prefix = prefix.replace("WEIGHT", str(weight)).replace("ACTIVATION", str(activation))
         ROWS[f"W{weight}A{activation} {form}"] = prefix + WEIGHTS[weight].format(f"int{activation}-{sharing}")
 
 

@@ -241,7 +241,7 @@ static std::string buildVision(const RecipeValues &values) {
 
 static std::string buildSmooth(const RecipeValues &values) {
   return "quanta-smooth{" + dataOptions(values, "seed") + "alpha=" + values.lookup("alpha") +
-         " equalize=" + values.lookup("equalize") + "}";
+         " equalize=" + values.lookup("equalize") + unless("0", "bits", values) + unless("0", "act-bits", values) + unless("128", "group", values) + "}";
 }
 
 static std::string buildRotate(const RecipeValues &values) {
@@ -385,7 +385,10 @@ llvm::ArrayRef<Recipe> mlir::quanta::getRecipes() {
        buildVision, true},
       {"smooth", Phase::Transform, "move the range of activations into weights; quantizes nothing by itself",
        {{"alpha", RecipeOption::Share, "0.5", "how much of it"},
-        {"equalize", RecipeOption::Flag, "false", "equal ranges of weights that follow each other instead"}}, buildSmooth, true},
+        {"equalize", RecipeOption::Flag, "false", "equal ranges of weights that follow each other instead"},
+        {"bits", RecipeOption::Integer, "0", "search how much for weights of so many bits; 0: alpha", 0, 8},
+        {"act-bits", RecipeOption::Integer, "0", "and for activations of so many bits; 0: floats", 0, 8},
+        {"group", RecipeOption::Integer, "128", "columns of a weight that share a scale; 0: a row", 0, 1 << 20}}, buildSmooth, true},
       {"rotate", Phase::Transform, "turn activations into a basis without outliers; quantizes nothing by itself",
        {{"seed", RecipeOption::Integer, "0", "of the random signs", 0, std::numeric_limits<int64_t>::max()},
         {"online", RecipeOption::Flag, "false", "also inputs behind nonlinear ops, at run time"}}, buildRotate},

@@ -1,6 +1,7 @@
 //===- Smooth.cpp - Scales move from activations to weights ---------------------------------------------------------------===//
 #include "VerifiedEdits.h"
 #include "mlir/IR/Matchers.h"
+#include "quanta/Solver/SmoothingError.h"
 #include "quanta/Transforms/Passes.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include <cmath>
@@ -31,6 +32,11 @@ struct Smooth : public mlir::quanta::impl::SmoothBase<Smooth> {
       getOperation().emitError() << "expected alpha from 0 to 1 but got " << double(alpha);
       return signalPassFailure();
     }
+    if (bits < 0 || bits > 8 || actBits < 0 || actBits > 8 || (bits == 0 && actBits) || (bits && equalize)) {
+      getOperation().emitError() << "expected bits and act-bits from 0 to 8, act-bits only with bits, and not with equalize, but got bits=" << int64_t(bits)
+                                 << " act-bits=" << int64_t(actBits);
+      return signalPassFailure();
+    }
     if (data.empty() && !equalize) {
       getOperation().emitError("quanta-smooth looks at activations: give it data=FILE");
       return signalPassFailure();
@@ -58,7 +64,7 @@ struct Smooth : public mlir::quanta::impl::SmoothBase<Smooth> {
       for (const ChannelPlan::Carrier &carrier : plan.carriers)
         done.insert(carrier.value);
       layers.push_back(op);
-      ranges.push_back({input, ChannelRange{*plan.find(input), {}, {}}});
+      ranges.push_back({input, ChannelRange{*plan.find(input), {}, {}, {}, 0}});
     });
     ModelCheck check(getOperation(), {data, samples, window, seed, threads});
     if (check.canRun()) {
@@ -112,6 +118,8 @@ struct Smooth : public mlir::quanta::impl::SmoothBase<Smooth> {
       for (auto [e, channel] : llvm::enumerate(map.channels))
         if (channel >= 0)
           activation[channel] = std::max(activation[channel], double(range.absMax(e)));
+    if (bits)
+      return search(plan, map, range, activation, weight, edits);
     double share = equalize ? 0.5 : alpha;
     std::vector<double> factors(plan.channels, 1), inverses(plan.channels, 1);
     double low = INFINITY, high = 0;
@@ -128,6 +136,49 @@ struct Smooth : public mlir::quanta::impl::SmoothBase<Smooth> {
       return std::nullopt; // nothing to equalize
     edits.scale(plan, factors, inverses);
     return "is divided by scales from " + llvm::formatv("{0:f4} to {1:f4}", low, high).str();
+  }
+
+  /// The weights that read the channels, a row of a linear weight or of a tap of a convolution's to a row.
+  static std::vector<::quanta::SmoothedReader> getReaders(const ChannelPlan &plan) {
+    std::vector<::quanta::SmoothedReader> readers;
+    for (const ChannelPlan::Absorber &absorber : plan.absorbers) {
+      ArrayRef<int64_t> shape = cast<RankedTensorType>(absorber.use->get().getType()).getShape();
+      if (shape.size() < 2 || absorber.map.inverse.empty() || !llvm::is_contained(absorber.map.inverse, true))
+        continue;
+      ElementOffsets at(shape, absorber.map.axes);
+      std::vector<float> values = readFloats(absorber.use->get());
+      ::quanta::SmoothedReader reader;
+      reader.channels = absorber.map.channels;
+      reader.weights.reserve(values.size());
+      for (int64_t rest : at.rest)
+        for (int64_t element : at.elements)
+          reader.weights.push_back(values[element + rest]);
+      readers.push_back(std::move(reader));
+    }
+    return readers;
+  }
+
+  /// The scales that leave the least error when weights, and activations, have few bits.
+  std::optional<std::string> search(const ChannelPlan &plan, const ChannelMap &map, const ChannelRange &range,
+                                    const std::vector<double> &absMax, const std::vector<double> &weightMax, ChannelEdits &edits) {
+    ::quanta::SmoothedInput input{absMax, std::vector<double>(plan.channels)};
+    std::vector<int64_t> counts(plan.channels);
+    for (auto [e, channel] : llvm::enumerate(map.channels))
+      if (channel >= 0) {
+        input.meanSquare[channel] += range.squares[e];
+        counts[channel] += range.count;
+      }
+    for (int64_t c = 0; c < plan.channels; ++c)
+      input.meanSquare[c] /= std::max<int64_t>(1, counts[c]);
+    ::quanta::SmoothingFormat format{static_cast<unsigned>(bits), static_cast<unsigned>(actBits), group};
+    ::quanta::SmoothingChoice choice = ::quanta::searchSmoothing(getReaders(plan), input, weightMax, format);
+    std::vector<double> factors;
+    for (double scale : choice.scales)
+      factors.push_back(1 / scale);
+    edits.scale(plan, factors, choice.scales);
+    return "is divided by scales with exponents " +
+           llvm::formatv("{0:f2} of activations and {1:f2} of weights, which should leave {2:f3} of the error", choice.alpha, choice.beta,
+                         choice.unscaledError > 0 ? choice.error / choice.unscaledError : 1.0).str();
   }
 };
 } // namespace

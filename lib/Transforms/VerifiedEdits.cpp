@@ -20,11 +20,13 @@ static constexpr int64_t kVerifiedSamples = 8;
 static void widen(ChannelRange &range, const Array &array) {
   ElementOffsets at(array.getShape(), range.map.axes);
   ArrayRef<float> data = array.as<float>();
+  range.count += at.rest.size();
   for (size_t e = 0; e < at.elements.size(); ++e)
     for (int64_t rest : at.rest) {
       float x = data[at.elements[e] + rest];
       range.min[e] = std::min(range.min[e], x);
       range.max[e] = std::max(range.max[e], x);
+      range.squares[e] += double(x) * x;
     }
 }
 
@@ -34,6 +36,8 @@ llvm::Error ModelCheck::observe(MutableArrayRef<std::pair<Value, ChannelRange>> 
     values.push_back(value);
     range.min.assign(range.map.size(), INFINITY);
     range.max.assign(range.map.size(), -INFINITY);
+    range.squares.assign(range.map.size(), 0);
+    range.count = 0;
   }
   inputs.clear();
   outputs.clear();

@@ -11,6 +11,8 @@ namespace mlir::quanta {
 struct ChannelRange {
   ChannelMap map;              ///< its axes; channels are the plan's
   std::vector<float> min, max; ///< by element of the map
+  std::vector<double> squares; ///< sums of them
+  int64_t count = 0;           ///< of values of each element
 
   float absMax(size_t element) const { return std::max(std::abs(min[element]), std::abs(max[element])); }
 };

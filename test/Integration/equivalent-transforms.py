@@ -13,7 +13,7 @@ tokens = os.path.join(dev, "data", "wt2_valid.npy")
 # What is applied at least: sites scaled, reordered, rotated.
 EXPECTED = {
     # 4 · (attention in, out; feed-forward in, out); 1 + 4 · 3; 1 + 4, and 4 at run time.
-    "opt-wt2": {"smooth": 16, "smooth{equalize}": 8, "rptq": 13, "rotate{online}": 9},
+    "opt-wt2": {"smooth": 16, "smooth{equalize}": 8, "smooth{bits=4 act-bits=4}": 16, "rptq": 13, "rotate{online}": 9},
     "llama-wt2": {"smooth": 16, "rptq": 10, "rotate{online}": 9},
     "vit-fmnist": {"smooth": 19, "rptq": 19, "rotate": 7},
     "resnet-fmnist": {"smooth": 9, "rptq": 9, "rotate": 0},
@@ -21,6 +21,8 @@ EXPECTED = {
     "bitnet-wt2": {"rptq": 0},
     "bnn-fmnist": {"rptq": 0},
     "magika_v3_3": {"smooth": 1, "rptq": 3},
+    "basic_pitch": {"smooth": 2, "rptq": 2},
+    "ppocrv2_det": {"smooth": 21},
     "ultraface_rfb320": {"smooth": 30, "rptq": 5},
 }
 # Rounds activations to 8 bits: a difference in the last bit before a rounding is a whole level behind it.

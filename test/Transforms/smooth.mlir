@@ -4,6 +4,10 @@
 // NODATA: error: quanta-smooth looks at activations: give it data=FILE
 // RUN: not quant-opt %s --quanta-smooth='data=%S/Inputs/calibrate.npz alpha=2' 2>&1 | FileCheck %s --check-prefix=ALPHA
 // RUN: quant-opt %s --quanta-smooth='data=%S/Inputs/calibrate.npz equalize threads=1' 2>/dev/null | FileCheck %s --check-prefix=EQUAL
+// RUN: quant-opt %s --mlir-print-op-on-diagnostic=false --quanta-smooth='data=%S/Inputs/calibrate.npz samples=16 threads=1 bits=3 act-bits=4 group=0' 2>&1 >/dev/null | FileCheck %s --check-prefix=SEARCH
+// SEARCH: loc("second"): input is divided by scales with exponents {{[01].[0-9]+}} of activations and {{[01].[0-9]+}} of weights, which should leave 0.{{[0-9]+}} of the error; the model's outputs differ by {{[0-9.]+}}e-0{{[5-9]}}
+// RUN: not quant-opt %s --quanta-smooth='data=%S/Inputs/calibrate.npz act-bits=4' 2>&1 | FileCheck %s --check-prefix=BITS
+// BITS: error: expected bits and act-bits from 0 to 8, act-bits only with bits, and not with equalize, but got bits=0 act-bits=4
 // Rows of magnitude 20 and 2 and columns of magnitude 1 and 1: sqrt(20) and sqrt(2) on both sides.
 // EQUAL-DAG: dense<{{\[}}[2.23606801, 1.11803401, 5.590170e-01, -2.23606801, -1.11803401, 4.47213602], [0.000000e+00, 0.353553{{.*}}, 0.530330{{.*}}, -0.707106{{.*}}, -0.353553{{.*}}, 1.414213{{.*}}]]>
 // EQUAL-DAG: dense<{{\[}}[4.47213602, 0.707106{{.*}}], [1.118034{{.*}}, -1.414213{{.*}}]]>

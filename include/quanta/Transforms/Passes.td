@@ -341,6 +341,11 @@ def Smooth : Pass<"quanta-smooth", "::mlir::ModuleOp"> {
     rows that make channel j for max|xⱼ|, and α = 1/2: rows and columns get equal ranges (M. Nagel et al., Data-Free
     Quantization, 2019). Norms' results are left alone then, and data serves for verification only.
 
+    With `bits`, the bits of the weights that a later pass makes, the exponents of both maxima are searched for each input: those that
+    should leave the least squared error of the layers' outputs, which follows from the steps of weights (in groups of `group`
+    columns) and, with `act-bits`, of activations, and from the mean squares of x (AWQ, J. Lin et al., 2023, whose search
+    runs the layer instead; taps of a convolution count as rows).
+
     Precondition: weights in float; `data`, but with `equalize`. A site is left alone, with a remark that says why, if the scale is not legal or
     if more than a quarter of the rewritten bytes would be stored twice (a head that is tied to the embedding).
 
@@ -363,6 +368,9 @@ def Smooth : Pass<"quanta-smooth", "::mlir::ModuleOp"> {
     Option<"threads", "threads", "unsigned", "0", "threads that run the model; 0 is one for each CPU">,
     Option<"alpha", "alpha", "double", "0.5", "how much of the difficulty moves to the weights, 0 to 1">,
     Option<"equalize", "equalize", "bool", "false", "equal ranges of the weights that write and read a channel instead">,
+    Option<"bits", "bits", "int64_t", "0", "search the exponents for weights of so many bits; 0: alpha">,
+    Option<"actBits", "act-bits", "int64_t", "0", "and for activations of so many bits; 0: floats">,
+    Option<"group", "group", "int64_t", "128", "columns of a weight that share a scale; 0: a row">,
   ];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::quanta::QuantaDialect"];
 }
