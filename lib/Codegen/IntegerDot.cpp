@@ -60,6 +60,18 @@ public:
     });
   }
 
+  Value emitNeighbours(Value sums, Value codes, Value activations) {
+    return forRegisters(sums, {codes, activations}, [&](Value part, ArrayRef<Value> operands) {
+      Value pairs = call(found->bytes, lanes(16), {cast(lanes(8), operands[0]), cast(lanes(8), operands[1])});
+      return cast(lanes(32), b.add(cast(lanes(16), part), pairs));
+    });
+  }
+
+  Value sumNeighbours(Value sums) {
+    Value ones = arith::ConstantOp::create(b, DenseElementsAttr::get(lanes(16), int16_t(1)));
+    return forRegisters(sums, {}, [&](Value part, ArrayRef<Value>) { return call(found->words, lanes(32), {cast(lanes(16), part), ones}); });
+  }
+
 private:
   bool isSigned() const { return found->dot == IntegerDot::ArmSigned || found->dot == IntegerDot::ArmWords; }
   VectorType lanes(unsigned width) { return VectorType::get({found->bits / width}, b.getIntegerType(width)); }
@@ -139,6 +151,14 @@ private:
 };
 
 } // namespace
+
+bool mlir::quanta::sumsNeighbours(const ::quanta::TargetLevel &level) { return level.dot == IntegerDot::X86Bytes; }
+
+Value mlir::quanta::emitNeighbourDot(KernelBuilder &b, Value sums, Value codes, Value activations) {
+  return DotEmitter(b).emitNeighbours(sums, codes, activations);
+}
+
+Value mlir::quanta::emitNeighbourSum(KernelBuilder &b, Value sums) { return DotEmitter(b).sumNeighbours(sums); }
 
 bool mlir::quanta::multipliesPairs(const ::quanta::TargetLevel &level) {
   return llvm::any_of(instructions, [&](const Instructions &row) { return row.dot == level.dot && row.bits == level.vectorBits && row.pairs; });

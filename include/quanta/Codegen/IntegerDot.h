@@ -13,6 +13,14 @@ bool multipliesWholeBytes(const ::quanta::TargetLevel &level);
 /// `codes` and `activations` hold four bytes: unsigned ones that use `codeBits` bits, and signed ones in −127 … 127.
 Value emitIntegerDot(KernelBuilder &b, Value sum, Value codes, Value activations, unsigned codeBits);
 
+/// True if the target adds up products of bytes in 16 bits, before it takes another instruction to add those sums up in 32.
+bool sumsNeighbours(const ::quanta::TargetLevel &level);
+
+/// For the 32 halves i of 16 words, sums[i] + codes[2i] · activations[2i] + codes[2i + 1] · activations[2i + 1]: halves must not overflow, as
+/// those of codes of 7 bits do not at the first time. Then what all halves of a word add up to.
+Value emitNeighbourDot(KernelBuilder &b, Value sums, Value codes, Value activations);
+Value emitNeighbourSum(KernelBuilder &b, Value sums);
+
 /// True if the target multiplies two rows of eight codes by two rows of eight activations at once.
 bool multipliesPairs(const ::quanta::TargetLevel &level);
 

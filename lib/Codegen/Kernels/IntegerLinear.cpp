@@ -67,8 +67,45 @@ private:
     return std::clamp<int64_t>(llvm::bit_floor<uint64_t>(registers / (weight.sums(b) + 1)), 1, std::min<int64_t>(8, weight.tiles()));
   }
 
+  /// Σ q·x of a part for each tile.
+  SmallVector<Value> multiplyBlocks(ArrayRef<Value> tiles, Value row, const Part &one) {
+    int64_t streamCount = tiles.size(), sums = weight.sums(b), most = weight.mostBlocks(b);
+    SmallVector<Value> none(streamCount * sums, b.tileOf(0));
+    auto multiply = [&](Value begin, Value end) {
+      SmallVector<Value> running = b.loop(begin, end, 1, none, [&](Value block, ValueRange running) {
+        Value column = b.add(one.firstColumn, b.mul(block, weight.blockColumns()));
+        llvm::DenseMap<int64_t, Value> words;
+        auto x = [&](int64_t j) {
+          Value &word = words[j];
+          if (!word)
+            word = loadWord(row, b.add(column, j));
+          return word;
+        };
+        SmallVector<Value> next(running);
+        Value ahead = weight.lineAhead(b, b.add(one.firstBlock, block), streamCount);
+        for (Value tile : tiles)
+          weight.prefetch(b, tile, ahead);
+        for (int64_t s = 0; s < streamCount; ++s)
+          weight.accumulate(b, tiles[s], b.add(one.firstBlock, block), MutableArrayRef(next).slice(s * sums, sums), x);
+        return next;
+      });
+      SmallVector<Value> products;
+      for (int64_t s = 0; s < streamCount; ++s)
+        products.push_back(weight.finish(b, ArrayRef(running).slice(s * sums, sums)));
+      return products;
+    };
+    if (llvm::divideCeil(mostPartColumns(), weight.blockColumns()) <= static_cast<uint64_t>(most))
+      return multiply(b.index(0), one.blocks);
+    return b.loop(b.index(0), one.blocks, most, SmallVector<Value>(streamCount, b.tileOf(0)), [&](Value begin, ValueRange carried) {
+      SmallVector<Value> products = multiply(begin, b.min(one.blocks, b.add(begin, most)));
+      for (auto [product, before] : llvm::zip_equal(products, carried))
+        product = b.add(product, before);
+      return products;
+    });
+  }
+
   void emitRow() {
-    int64_t streamCount = streams(), sums = weight.sums(b);
+    int64_t streamCount = streams();
     Value row = b.index(0);
     b.parallel(b.index(llvm::divideCeil(weight.tiles(), streamCount)), [&](Value task) {
       // Tiles at fixed distances need one address. The last task may make some that others make, too.
@@ -76,33 +113,16 @@ private:
       SmallVector<Value> tiles;
       for (int64_t s = 0; s < streamCount; ++s)
         tiles.push_back(b.add(firstTile, s));
-      SmallVector<Value> totals(streamCount, b.tileOf(0.0f)), none(streamCount * sums, b.tileOf(0));
+      SmallVector<Value> totals(streamCount, b.tileOf(0.0f));
       totals = b.loop(b.index(0), b.index(partCount()), 1, totals, [&](Value index, ValueRange carried) {
         Part one = part(index);
         for (Value tile : tiles)
           weight.prefetchAffine(b, tile, one.group, streamCount);
-        SmallVector<Value> products = b.loop(b.index(0), one.blocks, 1, none, [&](Value block, ValueRange running) {
-          Value column = b.add(one.firstColumn, b.mul(block, weight.blockColumns()));
-          llvm::DenseMap<int64_t, Value> words;
-          auto x = [&](int64_t j) {
-            Value &word = words[j];
-            if (!word)
-              word = loadWord(row, b.add(column, j));
-            return word;
-          };
-          SmallVector<Value> next(running);
-          Value ahead = weight.lineAhead(b, b.add(one.firstBlock, block), streamCount);
-          for (Value tile : tiles)
-            weight.prefetch(b, tile, ahead);
-          for (int64_t s = 0; s < streamCount; ++s)
-            weight.accumulate(b, tiles[s], b.add(one.firstBlock, block), MutableArrayRef(next).slice(s * sums, sums), x);
-          return next;
-        });
+        SmallVector<Value> products = multiplyBlocks(tiles, row, one);
         Value columnSum = b.splat(b.load(columnSums, {row, index}));
         SmallVector<Value> next;
         for (int64_t s = 0; s < streamCount; ++s)
-          next.push_back(addGroup(affine(tiles[s], one), weight.finish(b, ArrayRef(products).slice(s * sums, sums)), columnSum,
-                                  carried[s]));
+          next.push_back(addGroup(affine(tiles[s], one), products[s], columnSum, carried[s]));
         return next;
       });
       for (int64_t s = 0; s < streamCount; ++s)

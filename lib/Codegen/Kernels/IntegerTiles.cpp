@@ -4,6 +4,9 @@
 // power of two, which is the same for all words, so that sums by power are kept apart and shifted once a group. That saves the
 // shift of every multiplication, where the target multiplies whole bytes.
 //
+// Where the target adds up neighbouring products in 16 bits and takes two more instructions to get sums of 32, sums stay
+// in 16 bits for as many blocks as cannot overflow.
+//
 // Base-3 bytes need no digits, either. Multiplying a byte v by 3 shifts its first digit d out: 256·d = 3·v − v', where v' is what
 // is left. So 256 · Σ d·x = 3 · Σ v·x − Σ v'·x: two multiplications of bytes in place of an extraction.
 //
@@ -65,8 +68,30 @@ static Value addOpaquely(KernelBuilder &b, Value x, Value y) {
 }
 
 int IntegerTiles::exponent(KernelBuilder &b, const TileField &field, int64_t slot) const {
-  int position = multipliesWholeBytes(*b.level) ? static_cast<int>(field.width * slot) : 0;
-  return static_cast<int>(field.shift) + isDoubled() - position;
+  return static_cast<int>(field.shift + isDoubled()) - static_cast<int>(position(b, field, slot));
+}
+
+bool IntegerTiles::sumsHalves(KernelBuilder &b) const { return sumsNeighbours(*b.level) && shape.bits < 8; }
+
+unsigned IntegerTiles::position(KernelBuilder &b, const TileField &field, int64_t slot) const {
+  if (multipliesWholeBytes(*b.level))
+    return field.width * slot;
+  // Sums of halves have room for products that are twice too large, which saves half of the shifts of single bits.
+  return sumsHalves(b) ? field.width * slot % 2 : 0;
+}
+
+int64_t IntegerTiles::mostBlocks(KernelBuilder &b) const {
+  if (!sumsHalves(b))
+    return shape.tileBlocks;
+  llvm::SmallDenseMap<int, int64_t> most; // of the halves of each sum, in a block
+  for (const TileField &field : fields())
+    for (int64_t slot = 0; slot < 8 / field.width; ++slot)
+      most[exponent(b, field, slot)] +=
+          shape.blockColumns * field.width / 32 * 2 * 127 * (((1 << field.width) - 1) << position(b, field, slot));
+  int64_t largest = isTernary() ? blockWords() * 2 * 127 * 2 : 1;
+  for (auto [power, value] : most)
+    largest = std::max(largest, value);
+  return std::max<int64_t>(1, 32767 / largest);
 }
 
 SmallVector<int> IntegerTiles::exponents(KernelBuilder &b) const {
@@ -86,7 +111,7 @@ void IntegerTiles::accumulate(KernelBuilder &b, Value tile, Value block, Mutable
   bool inPlace = multipliesWholeBytes(*b.level);
   if (isTernary() && !inPlace) { // digits are small, bytes are not
     for (auto [word, codes] : llvm::enumerate(decode(b, tile, block)))
-      sums[0] = emitIntegerDot(b, sums[0], codes, x(4 * word), 2);
+      sums[0] = sumsHalves(b) ? emitNeighbourDot(b, sums[0], codes, x(4 * word)) : emitIntegerDot(b, sums[0], codes, x(4 * word), 2);
     return;
   }
   if (isTernary()) {
@@ -106,12 +131,13 @@ void IntegerTiles::accumulate(KernelBuilder &b, Value tile, Value block, Mutable
     for (int64_t word = 0; word < shape.blockColumns * field.width / 32; ++word) {
       Value codes = line(b, tile, block, field.firstWord + word);
       for (int64_t slot = 0; slot < 8 / field.width; ++slot) {
-        unsigned position = field.width * slot;
-        Value part = inPlace ? codes : b.shiftRight(codes, position);
+        unsigned at = position(b, field, slot);
+        Value part = b.shiftRight(codes, field.width * slot - at);
         if (field.width < 8)
-          part = b.andi(part, b.tileOf(bytes(inPlace ? mask << position : mask)));
+          part = b.andi(part, b.tileOf(bytes(mask << at)));
         Value &sum = sums[llvm::find(powers, exponent(b, field, slot)) - powers.begin()];
-        sum = emitIntegerDot(b, sum, part, x(word * 32 / field.width + 4 * slot), inPlace ? 8 : field.width);
+        Value activations = x(word * 32 / field.width + 4 * slot);
+        sum = sumsHalves(b) ? emitNeighbourDot(b, sum, part, activations) : emitIntegerDot(b, sum, part, activations, inPlace ? 8 : field.width);
       }
     }
   }
@@ -125,12 +151,14 @@ Value IntegerTiles::finish(KernelBuilder &b, ValueRange sums) const {
     return power > 0 ? Value(arith::ShLIOp::create(b, sum, count)) : Value(arith::ShRSIOp::create(b, sum, count));
   };
   if (isTernary() && sums.size() == 1)
-    return sums[0];
+    return sumsHalves(b) ? emitNeighbourSum(b, sums[0]) : sums[0];
   if (isTernary())
     return shifted(b.sub(b.mul(sums[0], b.tileOf(3)), sums[1]), -8);
   Value total;
-  for (auto [sum, power] : llvm::zip_equal(sums, exponents(b)))
-    total = total ? b.add(total, shifted(sum, power)) : shifted(sum, power);
+  for (auto [sum, power] : llvm::zip_equal(sums, exponents(b))) {
+    Value words = shifted(sumsHalves(b) ? emitNeighbourSum(b, sum) : sum, power);
+    total = total ? b.add(total, words) : words;
+  }
   return total;
 }
 

@@ -34,6 +34,8 @@ public:
 
   /// How many sums of a row of lanes grow while a group goes by.
   int64_t sums(KernelBuilder &b) const;
+  /// After how many blocks sums must be finished, before they overflow.
+  int64_t mostBlocks(KernelBuilder &b) const;
   /// Multiplies one block without decoding it. x(j): the activations of the block's columns j to j + 3 in every lane.
   void accumulate(KernelBuilder &b, Value tile, Value block, MutableArrayRef<Value> sums, function_ref<Value(int64_t)> x) const;
   /// Σ q·x of what was accumulated.
@@ -73,6 +75,10 @@ private:
   /// Powers of two by which sums are too small: of fields multiplied where they lie in their bytes, or shifted down.
   SmallVector<int> exponents(KernelBuilder &b) const;
   int exponent(KernelBuilder &b, const ::quanta::TileField &field, int64_t slot) const;
+  /// Where in its byte a field is multiplied, of which the slot is a multiple of its width.
+  unsigned position(KernelBuilder &b, const ::quanta::TileField &field, int64_t slot) const;
+  /// Whether sums are two of 16 bits a lane, until they are finished.
+  bool sumsHalves(KernelBuilder &b) const;
 
   UniformAttr encoding;
   ::quanta::TileShape shape;
