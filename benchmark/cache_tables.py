@@ -51,7 +51,7 @@ def encode(bits, only="", window=32, group=32):
 ROWS = [("float", use)] + [(f"{bits} bits", use + encode(bits)) for bits in (8, 4, 3, 2)]
 ROWS += [("2 bits, keys by token", use + encode(2, group=0)), ("2 bits, window 0", use + encode(2, window=0)),
          ("layers 0 and 1: 4 bits, others 2", use + encode(4, "[.][01][.]") + encode(2)),
-         ("keys 4 bits, values 2", use + encode(4, "key") + encode(2)), ("keys 2 bits, values 4", use + encode(4, "value") + encode(2)),
+         ("keys 4 bits, values 2", use + encode("4/2")), ("keys 2 bits, values 4", use + encode("2/4")),
          ("keys/values 8/4 in layer 0, 4/2 in others", use + encode("8/4,4/2,4/2,4/2")),
          ("keys/values 4/2, 3/2, 3/2, 2/2", use + encode("4/2,3/2,3/2,2/2"))]
 ROWS += [(f"{bits} bits, window 0" + (", keys before rotation" if before else ""), use + before + encode(bits, window=0))
