@@ -68,25 +68,20 @@ struct QuantizeVision : public mlir::quanta::impl::QuantizeVisionBase<QuantizeVi
       return error;
     if (llvm::Error error = collectSites())
       return error;
-    keptBatches = 0;
     LayerConstants constants(getOperation());
-    searched = samples;
-    if (isGuarded())
-      if (llvm::Error error = keepSamples())
-        return error;
-    ModelProbe probe(getOperation(), {data, searched, window, seed, threads});
+    if (isGuarded()) {
+      llvm::Expected<bool> better = beatsBase();
+      if (!better)
+        return better.takeError();
+      if (!*better)
+        chosen = Method::Base;
+    }
+    ModelProbe probe(getOperation(), {data, samples, window, seed, threads});
     if (chosen == Method::RepQ)
-      if (llvm::Error error = reparameterizeNorms(getOperation(), states, probe, actBits, rowsPerSample(), constants))
+      if (llvm::Error error = reparameterizeNorms(getOperation(), states, probe, actBits, rowsPerSample(samples), constants))
         return error;
-    if (chosen == Method::TwinHessian)
-      if (llvm::Error error = measureSensitivities(probe))
-        return error;
-    if (llvm::Error error = collectData(probe))
+    if (llvm::Error error = search(probe, samples, nullptr))
       return error;
-    std::vector<SiteSolution> plain(states.size());
-    parallelFor(&getContext(), 0, states.size(), [&](size_t i) { solve(states[i], plain[i]); });
-    if (keptBatches > 0)
-      compareWithPlain(std::move(plain));
     llvm::Error error = encodeSites(getOperation(), states, bits, constants);
     states.clear();
     return error;
@@ -166,15 +161,15 @@ private:
     return llvm::Error::success();
   }
 
-  int64_t rowsPerSample() const { return llvm::divideCeil(std::max<int64_t>(1, rows), std::max<int64_t>(1, searched)); }
+  int64_t rowsPerSample(int64_t count) const { return llvm::divideCeil(std::max<int64_t>(1, rows), std::max<int64_t>(1, count)); }
 
-  llvm::Error collectData(ModelProbe &probe) {
+  llvm::Error collectData(ModelProbe &probe, int64_t count) {
     // Sites that read the same value get it once.
     llvm::MapVector<Value, SmallVector<std::pair<SiteState *, size_t>>> readers;
     for (SiteState &state : states) {
-      state.data.emplace(state.site, state.sensitivity ? &*state.sensitivity : nullptr, rowsPerSample());
+      state.data.emplace(state.site, state.sensitivity ? &*state.sensitivity : nullptr, rowsPerSample(count));
       if (state.sensitivity)
-        state.equalData.emplace(state.site, nullptr, rowsPerSample());
+        state.equalData.emplace(state.site, nullptr, rowsPerSample(count));
       for (auto [operand, value] : llvm::enumerate(state.site.getActivations()))
         readers[value].push_back({&state, operand});
     }
@@ -192,6 +187,28 @@ private:
   }
 
   //===- Solving --------------------------------------------------------------------------------------------------------===//
+
+  /// Solves all sites on what the probe's first `count` samples give them; in `base`, if any, goes what method base finds there.
+  llvm::Error search(ModelProbe &probe, int64_t count, std::vector<SiteSolution> *base) {
+    if (chosen == Method::TwinHessian)
+      if (llvm::Error error = measureSensitivities(probe))
+        return error;
+    if (llvm::Error error = collectData(probe, count))
+      return error;
+    if (base)
+      base->resize(states.size());
+    parallelFor(&getContext(), 0, states.size(), [&](size_t i) {
+      SiteState &state = states[i];
+      ProductData &equal = state.equalData ? *state.equalData : *state.data;
+      state.solution = solve(state, *state.data, equal, isGuarded());
+      if (base)
+        (*base)[i] = solve(state, equal, equal, /*twin=*/false);
+      state.data.reset();
+      state.equalData.reset();
+      state.sensitivity.reset();
+    });
+    return llvm::Error::success();
+  }
 
   static std::vector<ActivationGrid> asFloats(std::vector<ActivationGrid> grids) {
     for (ActivationGrid &grid : grids)
@@ -224,8 +241,8 @@ private:
     return sampling;
   }
 
-  /// Leaves the last quarter of the data for comparisons.
-  llvm::Error keepSamples() {
+  /// The samples of each batch of the data.
+  llvm::Expected<SmallVector<int64_t>> countSamples() {
     auto ports = getInputPorts(cast<func::FuncOp>(getMain()));
     if (!ports)
       return ports.takeError();
@@ -238,13 +255,9 @@ private:
       if (!batch)
         return batch.takeError();
       if (!*batch)
-        break;
+        return sizes;
       sizes.push_back((*batch)->samples);
     }
-    keptBatches = static_cast<int64_t>(sizes.size()) / 4;
-    searchedBatches = static_cast<int64_t>(sizes.size()) - keptBatches;
-    searched = std::accumulate(sizes.begin(), sizes.begin() + searchedBatches, int64_t(0));
-    return llvm::Error::success();
   }
 
   /// For each row the grid of a share of its range.
@@ -269,16 +282,6 @@ private:
 
   /// Twin grids and weighted errors leave less error of each product, which need not mean less of the model's output.
   bool isGuarded() const { return chosen == Method::Twin || chosen == Method::TwinHessian; }
-
-  /// `plain`: what method base finds, if solutions are compared.
-  void solve(SiteState &state, SiteSolution &plain) {
-    ProductData &equal = state.equalData ? *state.equalData : *state.data;
-    state.solution = solve(state, *state.data, equal, isGuarded());
-    if (keptBatches > 0)
-      plain = solve(state, equal, equal, /*twin=*/false);
-    state.data.reset();
-    state.equalData.reset();
-  }
 
   /// Biases serve all rows: of rows chosen by sensitivity few may be told apart, and the mean of their errors is mostly chance.
   SiteSolution solve(const SiteState &state, ProductData &data, ProductData &ofBias, bool twin) {
@@ -309,43 +312,49 @@ private:
     return solution;
   }
 
-  /// Takes the plain solutions if they change the model's output less on the data that was kept.
-  void compareWithPlain(std::vector<SiteSolution> plain) {
-    std::vector<SiteSolution> found;
+  /// Whether what the method finds on the first three quarters of the data changes the model's output on the rest no more than
+  /// what method base finds there. Without enough data to tell, or a model whose output can be compared: yes.
+  llvm::Expected<bool> beatsBase() {
+    auto sizes = countSamples();
+    if (!sizes)
+      return sizes.takeError();
+    size_t kept = sizes->size() / 4, searched = sizes->size() - kept;
+    if (kept == 0)
+      return true;
+    int64_t count = std::accumulate(sizes->begin(), sizes->begin() + searched, int64_t(0));
+    ModelProbe probe(getOperation(), {data, count, window, seed, threads});
+    std::vector<SiteSolution> found, base;
+    if (llvm::Error error = search(probe, count, &base))
+      return std::move(error);
     for (SiteState &state : states)
-      found.push_back(state.solution);
+      found.push_back(std::move(state.solution));
     auto compare = [&]() -> llvm::Expected<std::pair<double, double>> {
-      auto model = SwitchedModel::create(getOperation(), data, getSampling(), threads, searchedBatches);
+      auto model = SwitchedModel::create(getOperation(), data, getSampling(), threads, searched);
       if (!model)
         return model.takeError();
       auto ofFound = measureSolutions(*model, getOperation(), states, found, bits);
       if (!ofFound)
         return ofFound.takeError();
-      auto ofPlain = measureSolutions(*model, getOperation(), states, plain, bits);
-      if (!ofPlain)
-        return ofPlain.takeError();
-      return std::pair(*ofFound, *ofPlain);
+      auto ofBase = measureSolutions(*model, getOperation(), states, base, bits);
+      if (!ofBase)
+        return ofBase.takeError();
+      return std::pair(*ofFound, *ofBase);
     };
     auto divergences = compare();
     if (!divergences) {
       getOperation().emitRemark() << "method " << method << " is not compared with base: " << llvm::toString(divergences.takeError());
-      return;
+      return true;
     }
-    auto [ofFound, ofPlain] = *divergences;
-    bool takesPlain = ofPlain < ofFound;
-    getOperation().emitRemark() << "on " << keptBatches << " batches that were kept, method " << method << " changes the output by "
-                                << llvm::formatv("{0:e2}, base by {1:e2}", ofFound, ofPlain).str()
-                                << (takesPlain ? ": base is taken" : "");
-    if (takesPlain)
-      for (auto [state, solution] : llvm::zip_equal(states, plain))
-        state.solution = std::move(solution);
+    auto [ofFound, ofBase] = *divergences;
+    bool better = ofFound <= ofBase;
+    getOperation().emitRemark() << "on " << kept << " batches that were kept, method " << method << " changes the output by "
+                                << llvm::formatv("{0:e2}, base by {1:e2}", ofFound, ofBase).str() << (better ? "" : ": base is taken");
+    return better;
   }
 
   static constexpr int64_t kProbeGroups = 12;
 
   Method chosen = Method::Base;
-  // Samples that the search sees, and batches of them; batches behind them, that solutions are compared on.
-  int64_t searched = 0, searchedBatches = 0, keptBatches = 0;
   std::deque<SiteState> states;
 };
 } // namespace

@@ -168,9 +168,9 @@ def QuantizeVision : Pass<"quanta-ptq4vit", "::mlir::ModuleOp"> {
       read are changed so that a grid for each channel becomes one for all (RepQ-ViT, Li et al. 2022): the change is folded into
       norm, weights and biases. Its channels' ranges are those of the least error of the values.
 
-    `twin` and `twin-hessian` minimise errors of products, not of the model. So they leave a quarter of the samples out, solve `base`,
-    too, and take it where it changes the model's first output less on those samples, by Σ p·log(p/q) of its softmax. A model with
-    another output than finite f32, or without samples left, gets what was found, and a remark.
+    `twin` and `twin-hessian` minimise errors of products, not of the model. So they are compared with `base` first: both are solved
+    on three quarters of the samples, and the one that changes the model's first output less on the others, by Σ p·log(p/q) of its
+    softmax, is solved again on all. A model with another output than finite f32 is not compared, with a remark.
 
     `rows` rows in all are kept of a layer's input, chosen in proportion to their factors; of products of activations the first
     32 matrices. With `bias` the mean error of each output on as many rows, chosen without regard to factors, is added to the layer's bias.
@@ -178,8 +178,8 @@ def QuantizeVision : Pass<"quanta-ptq4vit", "::mlir::ModuleOp"> {
 
     Preconditions: attention decomposed (quanta-decompose-attention) where its products are to be quantized; `data`. Errors:
     unknown options, missing or unfit data, activations that are not finite. Cost: for each site rounds · 21 products of `rows`
-    rows for each operand, twice for `twin` and `twin-hessian`, and three compilations of the model; `twin-hessian` also a run of
-    the model for each group, value and probe sample.
+    rows for each operand, three times for `twin` and `twin-hessian`, and three compilations of the model; `twin-hessian` also up to two
+    runs of the model for each group, value and probe sample.
 
     ```mlir
     %y = quanta.linear %x, %w bias %b : (tensor<?x384xf32>, tensor<1024x384xf32>, tensor<1024xf32>) -> tensor<?x1024xf32>
