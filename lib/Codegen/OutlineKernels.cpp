@@ -4,13 +4,14 @@
 // module-level constants here, so that from now on only addresses of them are passed around.
 //
 //===--------------------------------------------------------------------------------------------------------------------===//
+#include "ActivationFunction.h"
 #include "FoldZeros.h"
-#include "Kernels/Cache.h"
 #include "Kernels/IntegerConv2D.h"
 #include "Kernels/IntegerLinear.h"
 #include "Kernels/Quantize.h"
 #include "Kernels/Signs.h"
 #include "Kernels/VisionGrids.h"
+#include "ModuleMemory.h"
 #include "quanta/Codegen/Codegen.h"
 #include "quanta/Codegen/KernelBuilder.h"
 #include "quanta/Dialect/IR/Packing.h"
@@ -28,155 +29,6 @@ using namespace mlir;
 using namespace mlir::quanta;
 
 namespace {
-
-/// What a kernel needs of a constant weight: addresses and how they are read.
-struct StoredWeight {
-  SmallVector<Value> addresses;
-  NamedAttrList config;
-};
-
-/// Moves constants out of the function, one symbol for each distinct component.
-class WeightStore {
-public:
-  explicit WeightStore(ModuleOp module) : module(module), symbols(module) {}
-
-  /// The attribute behind a constant tensor, null otherwise.
-  static Attribute getConstant(Value value) {
-    Attribute attr;
-    if (!matchPattern(value, m_Constant(&attr)))
-      return {};
-    return attr;
-  }
-
-  /// Address of one array: `type` is its stored form, `layout` how emission packs it: as `component` of a value of this
-  /// `shape`.
-  Value store(OpBuilder &b, Location loc, StringRef hint, Attribute value, MemRefType type, Attribute layout, StringRef component,
-              ArrayRef<int64_t> shape) {
-    Builder attrs(module.getContext());
-    Attribute key = attrs.getArrayAttr({value, TypeAttr::get(type), layout ? layout : attrs.getUnitAttr(), attrs.getStringAttr(component)});
-    WeightsOp &op = stored[key];
-    if (!op) {
-      OpBuilder atStart = OpBuilder::atBlockEnd(module.getBody());
-      op = WeightsOp::create(atStart, loc, attrs.getStringAttr(hint), TypeAttr::get(type), value, layout);
-      if (layout) {
-        op->setAttr("component", attrs.getStringAttr(component));
-        op->setAttr("shape", attrs.getDenseI64ArrayAttr(shape));
-      }
-      symbols.insert(op);
-    }
-    return WeightOp::create(b, loc, type, FlatSymbolRefAttr::get(op.getSymNameAttr()));
-  }
-
-  /// A weight matrix in tiles of rows.
-  FailureOr<StoredWeight> storeTiles(OpBuilder &b, Operation *user, Value weight) {
-    auto type = cast<RankedTensorType>(weight.getType());
-    Attribute value = getConstant(weight);
-    if (!value || !type.getElementType().isF32() || !type.hasStaticShape())
-      return user->emitOpError() << "expected a constant f32 weight but got " << type;
-    EncodingAttrInterface encoding = getEncoding(type);
-    if (encoding && !isa<DecodeInterface>(Attribute(encoding)))
-      return user->emitOpError() << "no kernel can decode the encoding " << encoding;
-    auto packed = PackedAttr::get(user->getContext(), encoding, kLanes);
-    StoredWeight result;
-    Builder attrs(user->getContext());
-    result.config.set("encoding", packed);
-    result.config.set("shape", attrs.getDenseI64ArrayAttr(type.getShape()));
-    for (PackedComponent &component : packed.getPackedComponents(type.getShape())) {
-      if (component.kind == PackedComponent::Kind::Entries && failed(countEntries(user, value, type.getShape(), component)))
-        return failure();
-      result.addresses.push_back(store(b, weight.getLoc(), nameOf(weight, component.name), value,
-                                       MemRefType::get(component.shape, component.elementType), packed, component.name,
-                                       type.getShape()));
-    }
-    return result;
-  }
-
-  /// How many entries there are depends on the mask.
-  static LogicalResult countEntries(Operation *user, Attribute value, ArrayRef<int64_t> shape, PackedComponent &entries) {
-    SmallVector<char> storage;
-    auto mask = getRawData(cast<DictionaryAttr>(value).get(entries.mask), storage);
-    auto [rows, columns] = getMatrixShape(shape);
-    if (!mask || static_cast<int64_t>(mask->size()) != rows * columns)
-      return user->emitOpError() << "expected a mask of " << rows << " x " << columns << " bytes in its weight";
-    auto offsets = ::quanta::getSparseOffsets(reinterpret_cast<const uint8_t *>(mask->data()),
-                                              {rows, columns, entries.blockColumns});
-    if (!offsets)
-      return user->emitOpError() << "its weight has 2^31 or more entries in its lists of high weights";
-    entries.shape[0] = offsets->back();
-    return success();
-  }
-
-  static std::string nameOf(Value weight, StringRef component) {
-    std::string name = getNodeName(weight.getLoc());
-    if (name.empty())
-      name = "w";
-    return component == "values" || component.empty() ? name : name + "." + component.str();
-  }
-
-private:
-  ModuleOp module;
-  SymbolTable symbols;
-  DenseMap<Attribute, WeightsOp> stored;
-};
-
-/// Gives caches their memory. How it lies depends on what attention reads: keys or values.
-class CacheStore {
-public:
-  explicit CacheStore(ModuleOp module) : module(module), symbols(module) {}
-
-  CacheOp lookup(FlatSymbolRefAttr name) const { return symbols.lookup<CacheOp>(name.getValue()); }
-
-  /// Finds out which caches are keys: attention names them.
-  LogicalResult assignRoles() {
-    WalkResult result = module.walk([&](CacheReadOp read) {
-      FailureOr<std::optional<CacheRole>> role = read.getRole();
-      if (failed(role))
-        return refuse(read, "expected only attention to read a cache");
-      if (*role && roles.try_emplace(read.getCacheAttr().getAttr(), **role).first->second != **role)
-        return refuse(read, "expected a cache to hold keys, values or angles of keys, and one of them only");
-      return WalkResult::advance();
-    });
-    return failure(result.wasInterrupted());
-  }
-
-  CacheRole getRole(FlatSymbolRefAttr name) const { return roles.lookup_or(name.getAttr(), CacheRole::Value); }
-
-  /// Addresses of a cache's arrays.
-  SmallVector<Value> getMemory(OpBuilder &b, Location loc, FlatSymbolRefAttr name) {
-    SmallVector<Value> addresses;
-    SmallVector<StatesOp> &arrays = stored[name.getAttr()];
-    CacheOp cache = lookup(name);
-    SmallVector<Component> components = getCacheComponents(cache.getTensorType(), getRole(name));
-    for (auto [i, component] : llvm::enumerate(components)) {
-      auto type = MemRefType::get(component.shape, component.elementType);
-      if (i == arrays.size()) {
-        OpBuilder atEnd = OpBuilder::atBlockEnd(module.getBody());
-        std::string label = cache.getSymName().str() + (component.name.empty() ? ".memory" : "." + component.name);
-        arrays.push_back(StatesOp::create(atEnd, cache.getLoc(), label, type));
-        symbols.insert(arrays.back());
-      }
-      addresses.push_back(StateOp::create(b, loc, type, FlatSymbolRefAttr::get(arrays[i].getSymNameAttr())));
-    }
-    return addresses;
-  }
-
-  /// The caches themselves are not needed any more.
-  void eraseCaches() {
-    for (auto cache : llvm::make_early_inc_range(module.getOps<CacheOp>()))
-      cache.erase();
-  }
-
-private:
-  static WalkResult refuse(Operation *op, const Twine &message) {
-    op->emitOpError(message);
-    return WalkResult::interrupt();
-  }
-
-  ModuleOp module;
-  SymbolTable symbols;
-  DenseMap<StringAttr, CacheRole> roles;
-  DenseMap<StringAttr, SmallVector<StatesOp>> stored;
-};
 
 class Outliner {
 public:
@@ -909,41 +761,7 @@ private:
     Type element = type(op.getInput()).getElementType();
     ActivationKind kind = op.getKind();
     return replace(op, generic({op.getInput()}, {b.getMultiDimIdentityMap(rank)}, empty(sizes(op.getInput()), element),
-                               [&](KernelBuilder &k, ValueRange args) { return activation(k, kind, args[0], element); }));
-  }
-
-  static Value activation(KernelBuilder &k, ActivationKind kind, Value x, Type element) {
-    auto constant = [&](double value) { return Value(arith::ConstantOp::create(k, k.getFloatAttr(element, value))); };
-    auto sigmoid = [&] {
-      Value exp = math::ExpOp::create(k, arith::NegFOp::create(k, x));
-      return Value(arith::DivFOp::create(k, constant(1), k.addf(constant(1), exp)));
-    };
-    auto clipped = [&] { // clip(x / 6 + 1/2, 0, 1)
-      Value y = k.addf(k.mulf(x, constant(1.0 / 6)), constant(0.5));
-      return Value(arith::MinimumFOp::create(k, arith::MaximumFOp::create(k, y, constant(0)), constant(1)));
-    };
-    switch (kind) {
-    case ActivationKind::Relu:
-      return arith::MaximumFOp::create(k, x, constant(0));
-    case ActivationKind::Gelu:
-      return k.mulf(k.mulf(x, constant(0.5)), k.addf(constant(1), math::ErfOp::create(k, k.mulf(x, constant(0.70710678118654752440)))));
-    case ActivationKind::GeluTanh: {
-      Value cubic = k.mulf(k.mulf(x, x), k.mulf(x, constant(0.044715)));
-      Value inner = k.mulf(k.addf(x, cubic), constant(0.79788456080286535588));
-      return k.mulf(k.mulf(x, constant(0.5)), k.addf(constant(1), math::TanhOp::create(k, inner)));
-    }
-    case ActivationKind::Silu:
-      return k.mulf(x, sigmoid());
-    case ActivationKind::Sigmoid:
-      return sigmoid();
-    case ActivationKind::Tanh:
-      return math::TanhOp::create(k, x);
-    case ActivationKind::HardSwish:
-      return k.mulf(x, clipped());
-    case ActivationKind::HardSigmoid:
-      return clipped();
-    }
-    llvm_unreachable("covered switch");
+                               [&](KernelBuilder &k, ValueRange args) { return emitActivation(k, kind, args[0]); }));
   }
 
   WeightStore weights;
