@@ -17,7 +17,7 @@ import tempfile
 
 import numpy as np
 
-from tables import find, recall, run_tool
+from tables import find, read_images, read_labels, recall, run_tool
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("tools")
@@ -58,12 +58,6 @@ def tool(name, *words):
     return run_tool(arguments.tools, name, *words)
 
 
-def write_images(path, name, label):
-    pixels = np.load(os.path.join(data, f"{name}_images.npy"))
-    images = ((pixels[:, None].astype(np.float32) / 255 - 0.2860) / 0.3530).astype(np.float32)
-    np.savez(path, input=images, **({"label": np.load(os.path.join(data, f"{name}_labels.npy"))} if label else {}))
-
-
 def measure(model, recipe, scratch):
     library, report = os.path.join(scratch, "m.so"), os.path.join(scratch, "m.json")
     path = arguments.outlier if model == "outlier" else os.path.join(dev, model, "model.onnx")
@@ -87,8 +81,8 @@ def measure(model, recipe, scratch):
 
 
 with tempfile.TemporaryDirectory() as scratch:
-    write_images(os.path.join(scratch, "test.npz"), "fmnist_test_dev", True)
-    write_images(os.path.join(scratch, "calib.npz"), "fmnist_calib", False)
+    np.savez(os.path.join(scratch, "test.npz"), input=read_images(data, "test_dev"), label=read_labels(data, "test_dev"))
+    np.savez(os.path.join(scratch, "calib.npz"), input=read_images(data, "calib"))
     for model in arguments.models + (["outlier"] if arguments.outlier else []):
         for name in arguments.rows or ROWS:
             recipe = ROWS.get(name, name)

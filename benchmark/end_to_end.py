@@ -25,7 +25,7 @@ import time
 
 import numpy as np
 
-from tables import recall, run_tool
+from tables import read_images, read_labels, recall, run_tool
 
 LANGUAGE, VISION = ["opt-wt2", "llama-wt2", "bitnet-wt2"], ["vit-fmnist", "resnet-fmnist", "bnn-fmnist"]
 # Name: recipe for language models, recipe for vision models; None: float.
@@ -129,11 +129,6 @@ data = os.path.join(dev, "data")
 threads = [int(count) for count in arguments.threads.split(",")]
 
 
-def images(name):
-    pixels = np.load(os.path.join(data, f"fmnist_{name}_images.npy"))
-    return ((pixels[:, None].astype(np.float32) / 255 - 0.2860) / 0.3530).astype(np.float32)
-
-
 def compile_ours(model, recipe, scratch):
     """Path, bits of a quantized weight (None: float), metric."""
     library, report = os.path.join(scratch, "model.so"), os.path.join(scratch, "report.json")
@@ -234,7 +229,7 @@ def metric_of_theirs(path, model):
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     if model in VISION:
-        pixels, labels = images("test_dev"), np.load(os.path.join(data, "fmnist_test_dev_labels.npy"))
+        pixels, labels = read_images(data, "test_dev"), read_labels(data, "test_dev")
         count = arguments.limit or len(labels)
         right = sum((session.run(None, {name: pixels[i:min(i + 100, count)]})[0].argmax(1) == labels[i:min(i + 100, count)]).sum()
                     for i in range(0, count, 100))
@@ -269,7 +264,7 @@ def measure(model, row, scratch):
         engine = max(os.path.getsize(os.path.join(folder, name)) for name in os.listdir(folder) if ".so" in name)
     inputs, amount = os.path.join(scratch, "input.npy"), WINDOW if model in LANGUAGE else IMAGES
     np.save(inputs, np.load(os.path.join(data, "wt2_test_dev.npy"))[None, :WINDOW].astype(np.int64) if model in LANGUAGE
-            else images("test_dev")[:IMAGES])
+            else read_images(data, "test_dev")[:IMAGES])
     runs = {count: [] for count in threads}
     for _ in range(arguments.rounds):
         for count in threads:
@@ -288,9 +283,9 @@ print("| model | row | metric | bits | " + " | ".join(f"a second, {count} thread
       + " | MiB | start, ms | file, MB | engine, MB |")
 print("| --- " * (8 + len(threads)) + "|", flush=True)
 with tempfile.TemporaryDirectory() as scratch:
-    np.savez(os.path.join(scratch, "calib.npz"), input=images("calib"))
-    np.savez(os.path.join(scratch, "test.npz"), input=images("test_dev"),
-             label=np.load(os.path.join(data, "fmnist_test_dev_labels.npy")).astype(np.int64))
+    np.savez(os.path.join(scratch, "calib.npz"), input=read_images(data, "calib"))
+    np.savez(os.path.join(scratch, "test.npz"), input=read_images(data, "test_dev"),
+             label=read_labels(data, "test_dev"))
     for model in arguments.models:
         for row in arguments.rows:
             found = recall(arguments.out, f"{model} | {row} | {arguments.limit} | {arguments.samples} | {arguments.threads}",

@@ -12,7 +12,7 @@ import tempfile
 
 import numpy as np
 
-from tables import run_tool
+from tables import read_images, read_labels, run_tool
 
 parser = argparse.ArgumentParser()
 parser.add_argument("tools")
@@ -38,9 +38,8 @@ def tool(name, *words):
 bad = 0
 with tempfile.TemporaryDirectory() as scratch:
     images = os.path.join(scratch, "images.npz")
-    pixels = np.load(os.path.join(dev, "data", "fmnist_test_dev_images.npy"))
-    np.savez(images, input=((pixels[:, None].astype(np.float32) / 255 - 0.2860) / 0.3530).astype(np.float32),
-             label=np.load(os.path.join(dev, "data", "fmnist_test_dev_labels.npy")))
+    data = os.path.join(dev, "data")
+    np.savez(images, input=read_images(data, "test_dev"), label=read_labels(data, "test_dev"))
     limit = ["--limit", str(arguments.limit)] if arguments.limit else []
     for model, rows in REFERENCE.items():
         language = model.endswith("-wt2")

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import numpy as np
+
 
 def run_tool(folder, name, *words, prefix=()):
     """What a tool prints; what it says if it fails ends the script. It runs behind the words `prefix`."""
@@ -32,3 +34,13 @@ def find(node, key):
         return node[key]
     parts = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
     return next((found for found in (find(part, key) for part in parts) if found is not None), None)
+
+
+def read_images(data, name, count=None):
+    """The first images of Fashion-MNIST [count, 1, 28, 28] as the shared models take them."""
+    pixels = np.load(os.path.join(data, f"fmnist_{name}_images.npy"))[:count, None]
+    return ((pixels.astype(np.float32) / 255 - 0.2860) / 0.3530).astype(np.float32)
+
+
+def read_labels(data, name, count=None):
+    return np.load(os.path.join(data, f"fmnist_{name}_labels.npy"))[:count].astype(np.int64)

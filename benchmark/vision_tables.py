@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from tables import run_tool
+from tables import read_images, read_labels, run_tool
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("tools")
@@ -25,11 +25,6 @@ parser.add_argument("--methods", nargs="*", default=["base", "twin", "twin-hessi
 parser.add_argument("--widths", nargs="*", type=int, default=[8, 6, 4])
 arguments = parser.parse_args()
 data = os.path.join(arguments.models_folder, "dev", "data")
-
-
-def images(name, count):
-    pixels = np.load(os.path.join(data, f"fmnist_{name}_images.npy"))[:count]
-    return ((pixels.astype(np.float32) / 255 - 0.2860) / 0.3530)[:, None].astype(np.float32)
 
 
 def tool(name, *words):
@@ -49,9 +44,9 @@ def top1(model, folder, recipe):
 print("| model | method | " + " | ".join(f"W{width}A{width}" for width in arguments.widths) + " | compiling, s |")
 print("| --- " * (len(arguments.widths) + 3) + "|", flush=True)
 with tempfile.TemporaryDirectory() as folder:
-    np.savez(os.path.join(folder, "calib.npz"), input=images("calib", arguments.samples))
-    np.savez(os.path.join(folder, "test.npz"), input=images("test_dev", arguments.images),
-             label=np.load(os.path.join(data, "fmnist_test_dev_labels.npy"))[:arguments.images].astype(np.int64))
+    np.savez(os.path.join(folder, "calib.npz"), input=read_images(data, "calib", arguments.samples))
+    np.savez(os.path.join(folder, "test.npz"), input=read_images(data, "test_dev", arguments.images),
+             label=read_labels(data, "test_dev", arguments.images))
     for model in arguments.models:
         result, seconds = top1(model, folder, None)
         print(f"| {model} | float | " + " | ".join([f"{100 * result['top1']:.2f}"] * len(arguments.widths)) + f" | {seconds:.0f} |", flush=True)

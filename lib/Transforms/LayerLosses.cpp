@@ -54,7 +54,7 @@ private:
   AllocationProblem &problem;
   std::unique_ptr<SwitchedModel> model;
   LossStore store;
-  std::vector<double> probedErrors, probedLosses; ///< of each layer's middle candidate
+  std::vector<double> probedLosses; ///< of each layer's middle candidate
 };
 } // namespace
 
@@ -144,7 +144,6 @@ LogicalResult LayerLosses::probe() {
     double error = unit[middle].error, factor = error > 0 ? *loss / error : 0;
     for (auto [number, candidate] : llvm::enumerate(unit))
       candidate.error = number == middle ? *loss : factor * candidate.error;
-    probedErrors.push_back(error);
     probedLosses.push_back(*loss);
     layers[layer]->emitRemark() << "switched alone to " << unit[middle].costs[0] << " bits: divergence " << print(*loss)
                                 << ", relative error of the output " << print(error);

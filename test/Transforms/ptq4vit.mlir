@@ -35,6 +35,12 @@
 // GUARD: on 4 batches that were kept, method twin-hessian changes the output by {{.*}}, base by {{.*}}: base is taken
 // GUARD-NOT: quanta.quantize {{.*}}twin
 
+// With too few samples to keep any the method's own grids stay.
+// RUN: quant-opt %s --mlir-print-op-on-diagnostic=false --quanta-select-layers=head --quanta-ptq4vit='data=%S/Inputs/calibrate.npz samples=3 threads=1 act-bits=4 method=twin' 2>&1 | FileCheck %s --check-prefix=TWIN
+// TWIN-NOT: were kept
+// TWIN: #[[TWIN:.*]] = #quanta.twin<bits = 4
+// TWIN: quanta.quantize {{.*}}#[[TWIN]]>
+
 // BASE-NOT: #quanta.twin
 // BASE: quanta.quantize
 // HESSIAN: quanta.quantize
