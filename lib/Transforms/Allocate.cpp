@@ -4,11 +4,11 @@
 #include "Candidate.h"
 #include "LatencyModel.h"
 #include "LayerLosses.h"
+#include "quanta/Support/Figures.h"
 #include "quanta/Transforms/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "llvm/Support/Format.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/ADT/StringExtras.h"
 #include <cmath>
@@ -23,6 +23,7 @@ using namespace mlir;
 using namespace mlir::quanta;
 using ::quanta::Allocation;
 using ::quanta::AllocationProblem;
+using ::quanta::printFigure;
 
 namespace {
 struct AllocatePass : public mlir::quanta::impl::AllocateBase<AllocatePass> {
@@ -122,11 +123,6 @@ private:
     return fits(problem, allocation) ? std::optional(allocation) : std::nullopt;
   }
 
-  static std::string print(double value) {
-    std::string text;
-    llvm::raw_string_ostream(text) << llvm::format("%.4g", value);
-    return text;
-  }
   double perWeight(int64_t bits) const { return static_cast<double>(bits) / static_cast<double>(weights); }
 
   static ArrayAttr getCandidates(Operation *op) { return op->getAttrOfType<ArrayAttr>("quanta.candidates"); }
@@ -187,12 +183,12 @@ private:
       for (size_t cost = 0; cost < problem.budgets.size(); ++cost)
         least[cost] += llvm::min_element(unit, [&](auto &a, auto &b) { return a.costs[cost] < b.costs[cost]; })->costs[cost];
     InFlightDiagnostic error = getOperation().emitError();
-    error << "a budget of " << problem.budgets[0] << " bits (" << print(perWeight(problem.budgets[0])) << " a weight) ";
+    error << "a budget of " << problem.budgets[0] << " bits (" << printFigure(perWeight(problem.budgets[0])) << " a weight) ";
     if (ms > 0)
-      error << "and " << print(ms) << " ms ";
-    error << "is too small: the smallest candidates take " << least[0] << " (" << print(perWeight(least[0])) << ")";
+      error << "and " << printFigure(ms) << " ms ";
+    error << "is too small: the smallest candidates take " << least[0] << " (" << printFigure(perWeight(least[0])) << ")";
     if (ms > 0)
-      error << ", the fastest " << print(1e-6 * static_cast<double>(least[1])) << " ms";
+      error << ", the fastest " << printFigure(1e-6 * static_cast<double>(least[1])) << " ms";
     error << "; offer smaller candidates or raise it";
   }
 
@@ -229,8 +225,8 @@ private:
       if (Attribute encoding = getWeightTypes(candidate).front().getEncoding())
         op->setAttr("quanta.encoding", encoding);
       op->removeAttr("quanta.candidates");
-      op->emitRemark() << "gets " << print(double(unit[choice].costs[0]) / cast<RankedTensorType>(op->getOperand(1).getType()).getNumElements()) << " bits a weight, loss "
-                       << print(unit[choice].error);
+      op->emitRemark() << "gets " << printFigure(double(unit[choice].costs[0]) / cast<RankedTensorType>(op->getOperand(1).getType()).getNumElements()) << " bits a weight, loss "
+                       << printFigure(unit[choice].error);
     }
     SmallVector<Attribute> frontier;
     for (const Allocation &point : convexFrontier(dropLatency(problem)))
@@ -251,11 +247,11 @@ private:
     getOperation()->setAttr("quanta.allocation", summary.getDictionary(&getContext()));
     InFlightDiagnostic remark = getOperation().emitRemark();
     if (ms > 0)
-      remark << "predicted " << print(1e-6 * static_cast<double>(allocation.costs[1])) << " of " << print(ms) << " ms; ";
-    remark << layers.size() << " layers take " << print(perWeight(allocation.costs[0])) << " of "
-                                << print(perWeight(problem.budgets[0])) << " bits a weight; loss " << print(allocation.error)
-                                << ", no allocation has less than " << print(allocation.lowerBound) << " (gap "
-                                << print(100 * allocation.gap()) << " %)";
+      remark << "predicted " << printFigure(1e-6 * static_cast<double>(allocation.costs[1])) << " of " << printFigure(ms) << " ms; ";
+    remark << layers.size() << " layers take " << printFigure(perWeight(allocation.costs[0])) << " of "
+                                << printFigure(perWeight(problem.budgets[0])) << " bits a weight; loss " << printFigure(allocation.error)
+                                << ", no allocation has less than " << printFigure(allocation.lowerBound) << " (gap "
+                                << printFigure(100 * allocation.gap()) << " %)";
   }
 
   SmallVector<Operation *> layers; ///< one for each weight

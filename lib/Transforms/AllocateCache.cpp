@@ -1,14 +1,13 @@
 //===- AllocateCache.cpp - Widths of caches are chosen within a budget ----------------------------------------------------===//
 #include "CacheLayers.h"
-#include "LossStore.h"
-#include "SwitchedModel.h"
+#include "MeasuredLosses.h"
 #include "quanta/Allocate/Allocation.h"
 #include "quanta/Calibrate/Calibrator.h"
+#include "quanta/Support/Figures.h"
 #include "quanta/Transforms/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Pass/PassManager.h"
 #include "llvm/ADT/StringExtras.h"
-#include "llvm/Support/Format.h"
 
 namespace mlir::quanta {
 #define GEN_PASS_DEF_ALLOCATECACHE
@@ -19,6 +18,7 @@ using namespace mlir;
 using namespace mlir::quanta;
 using ::quanta::Allocation;
 using ::quanta::AllocationProblem;
+using ::quanta::printFigure;
 
 namespace {
 /// Stored bits of a cache.
@@ -57,11 +57,9 @@ struct AllocateCache : public mlir::quanta::impl::AllocateCacheBase<AllocateCach
     std::string list = llvm::join(chosen, ",");
     if (failed(encode(getOperation(), list)))
       return signalPassFailure();
-    std::string loss;
-    llvm::raw_string_ostream(loss) << llvm::format("%.4g", allocation->error);
     getOperation().emitRemark() << "caches of " << layers.count << " layers get the widths " << list << " and take "
                                 << llvm::divideCeil(allocation->costs[0] + fixedBits, 8) << " of " << int64_t(bytes)
-                                << " bytes; loss " << loss;
+                                << " bytes; loss " << printFigure(allocation->error);
   }
 
 private:
@@ -95,17 +93,13 @@ private:
     sampling.samples = samples;
     sampling.window = window;
     sampling.seed = seed;
-    auto model = SwitchedModel::create(getOperation(), data, sampling, threads);
-    if (!model)
-      return getOperation().emitError() << toString(model.takeError());
-    auto fingerprint = model->getDataFingerprint();
-    if (!fingerprint)
-      return getOperation().emitError() << toString(fingerprint.takeError());
-    auto known = LossStore::open(store, ::quanta::fingerprintOf({"cache losses", fingerprintModule(getOperation()), candidates,
-                                                                  std::to_string(group), std::to_string(recent),
-                                                                  std::to_string(*fingerprint)}), resume);
-    if (!known)
-      return getOperation().emitError() << toString(known.takeError());
+    auto fingerprint = [&](uint64_t fingerprintOfData) {
+      return ::quanta::fingerprintOf({"cache losses", fingerprintModule(getOperation()), candidates, std::to_string(group),
+                                      std::to_string(recent), std::to_string(fingerprintOfData)});
+    };
+    auto losses = MeasuredLosses::create(getOperation(), {data, sampling, threads, store, resume}, fingerprint);
+    if (!losses)
+      return getOperation().emitError() << toString(losses.takeError());
     for (size_t layer = 0; layer < layers.count; ++layer) {
       problem.units.emplace_back();
       for (auto [number, width] : llvm::enumerate(widths)) {
@@ -116,15 +110,9 @@ private:
         for (auto cache : (**variant).getOps<CacheOp>())
           if (isChosen(cache) && layers.getLayer(cache) == layer)
             bits += countBits(cache);
-        std::optional<double> loss = known->find({{layer, number}});
-        if (!loss) {
-          auto measured = model->measure(**variant);
-          if (!measured)
-            return getOperation().emitError() << toString(measured.takeError());
-          if (llvm::Error error = known->add({{layer, number}}, *measured))
-            return getOperation().emitError() << toString(std::move(error));
-          loss = *measured;
-        }
+        auto loss = losses->get({{layer, number}}, [&](SwitchedModel &model) { return model.measure(**variant); });
+        if (!loss)
+          return getOperation().emitError() << toString(loss.takeError());
         problem.units.back().push_back({*loss, {bits}});
       }
     }

@@ -1,14 +1,13 @@
 //===- LayerLosses.cpp - What the candidates of each layer do to the model ------------------------------------------------===//
 #include "LayerLosses.h"
 #include "LayerSolver.h"
-#include "LossStore.h"
+#include "MeasuredLosses.h"
 #include "ModelProbe.h"
-#include "SwitchedModel.h"
 #include "quanta/Allocate/Sensitivity.h"
 #include "quanta/Calibrate/Calibrator.h"
+#include "quanta/Support/Figures.h"
 #include "mlir/Analysis/SliceAnalysis.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
-#include "llvm/Support/Format.h"
 #include <cmath>
 
 using namespace mlir;
@@ -16,12 +15,7 @@ using namespace mlir::quanta;
 using ::quanta::AllocationProblem;
 using ::quanta::Array;
 using ::quanta::Candidate;
-
-static std::string print(double value) {
-  std::string text;
-  llvm::raw_string_ostream(text) << llvm::format("%.4g", value);
-  return text;
-}
+using ::quanta::printFigure;
 
 namespace {
 class LayerLosses {
@@ -52,8 +46,7 @@ private:
   ArrayRef<Operation *> layers;
   const LossOptions &options;
   AllocationProblem &problem;
-  std::unique_ptr<SwitchedModel> model;
-  LossStore store;
+  std::optional<MeasuredLosses> measured;
   std::vector<double> probedLosses; ///< of each layer's middle candidate
 };
 } // namespace
@@ -91,30 +84,21 @@ LogicalResult LayerLosses::openSwitchedModel() {
   sampling.window = options.window;
   sampling.seed = options.seed;
   sampling.batch = options.batch;
-  auto created = SwitchedModel::create(module, options.data, sampling, options.threads);
+  auto created = MeasuredLosses::create(module, {options.data, sampling, options.threads, options.store, options.resume},
+                                        [&](uint64_t data) { return fingerprintCandidates(data); });
   if (!created)
     return module.emitError() << toString(created.takeError());
-  model = std::make_unique<SwitchedModel>(std::move(*created));
-  auto fingerprint = model->getDataFingerprint();
-  if (!fingerprint)
-    return module.emitError() << toString(fingerprint.takeError());
-  auto known = LossStore::open(options.store, fingerprintCandidates(*fingerprint), options.resume);
-  if (!known)
-    return module.emitError() << toString(known.takeError());
-  store = std::move(*known);
+  measured = std::move(*created);
   return success();
 }
 
 FailureOr<double> LayerLosses::measure(const LossStore::Key &switched) {
-  if (std::optional<double> loss = store.find(switched))
-    return *loss;
   SmallVector<std::pair<Operation *, DictionaryAttr>> candidates;
   for (auto [layer, candidate] : switched)
     candidates.push_back({layers[layer], cast<DictionaryAttr>(layers[layer]->getAttrOfType<ArrayAttr>("quanta.candidates")[candidate])});
-  auto loss = model->measure(candidates);
-  llvm::Error error = loss ? store.add(switched, *loss) : loss.takeError();
-  if (error)
-    return layers[switched.front().first]->emitOpError() << toString(std::move(error));
+  auto loss = measured->get(switched, [&](SwitchedModel &model) { return model.measure(candidates); });
+  if (!loss)
+    return layers[switched.front().first]->emitOpError() << toString(loss.takeError());
   return *loss;
 }
 
@@ -145,8 +129,8 @@ LogicalResult LayerLosses::probe() {
     for (auto [number, candidate] : llvm::enumerate(unit))
       candidate.error = number == middle ? *loss : factor * candidate.error;
     probedLosses.push_back(*loss);
-    layers[layer]->emitRemark() << "switched alone to " << unit[middle].costs[0] << " bits: divergence " << print(*loss)
-                                << ", relative error of the output " << print(error);
+    layers[layer]->emitRemark() << "switched alone to " << unit[middle].costs[0] << " bits: divergence " << printFigure(*loss)
+                                << ", relative error of the output " << printFigure(error);
   }
   return success();
 }
@@ -163,7 +147,7 @@ LogicalResult LayerLosses::pairwise() {
       return failure();
     double single[] = {probedLosses[first], probedLosses[second]}, pair[] = {0, *both, *both, 0};
     double term = ::quanta::pairInteractions(0, {single[0], single[1]}, {pair, 2, 2})[1];
-    layers[second]->emitRemark() << "switched with the layer before: divergence " << print(*both) << ", " << print(term)
+    layers[second]->emitRemark() << "switched with the layer before: divergence " << printFigure(*both) << ", " << printFigure(term)
                                  << " more than each alone";
     if (!(single[0] > 0 && single[1] > 0))
       continue;
@@ -193,7 +177,7 @@ LogicalResult LayerLosses::weighByRank(ArrayRef<double> scores) {
     auto below = llvm::count_if(scores, [&](double score) { return score < scores[layer]; });
     double count = static_cast<double>(cast<RankedTensorType>(layers[layer]->getOperand(1).getType()).getNumElements());
     importance[layer] = count * std::pow(16.0, double(below) / std::max<double>(1, double(scores.size()) - 1));
-    layers[layer]->emitRemark() << "score " << print(scores[layer]) << ", " << below << " of " << scores.size() << " layers are below";
+    layers[layer]->emitRemark() << "score " << printFigure(scores[layer]) << ", " << below << " of " << scores.size() << " layers are below";
   }
   return weigh(importance);
 }
@@ -277,7 +261,7 @@ LogicalResult LayerLosses::fisher() {
   if (!information)
     return module.emitError() << toString(information.takeError());
   for (auto [op, value] : llvm::zip_equal(layers, *information))
-    op->emitRemark() << "Fisher information of the output: " << print(value);
+    op->emitRemark() << "Fisher information of the output: " << printFigure(value);
   return weigh(*information);
 }
 

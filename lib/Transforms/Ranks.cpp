@@ -2,8 +2,8 @@
 #include "quanta/Allocate/Ranks.h"
 #include "CalibratedLayer.h"
 #include "quanta/Solver/LowRank.h"
+#include "quanta/Support/Figures.h"
 #include "quanta/Transforms/Passes.h"
-#include "llvm/Support/Format.h"
 
 namespace mlir::quanta {
 #define GEN_PASS_DEF_MEASURESPECTRUM
@@ -13,6 +13,7 @@ namespace mlir::quanta {
 
 using namespace mlir;
 using namespace mlir::quanta;
+using ::quanta::printFigure;
 using ::quanta::RankLayer;
 
 static constexpr StringLiteral kSpectrum = "quanta.spectrum", kRank = "quanta.rank";
@@ -76,18 +77,12 @@ struct ChooseRanks : public mlir::quanta::impl::ChooseRanksBase<ChooseRanks> {
     }
     for (auto [op, rank] : llvm::zip_equal(ops, chosen->ranks))
       setRank(op, rank);
-    getOperation().emitRemark() << ops.size() << " layers keep " << print(chosen->allocation.costs[0] / parameters)
-                                << " of their weights; sum of relative errors " << print(chosen->allocation.error)
-                                << ", no ranks have less than " << print(chosen->allocation.lowerBound);
+    getOperation().emitRemark() << ops.size() << " layers keep " << printFigure(chosen->allocation.costs[0] / parameters)
+                                << " of their weights; sum of relative errors " << printFigure(chosen->allocation.error)
+                                << ", no ranks have less than " << printFigure(chosen->allocation.lowerBound);
   }
 
 private:
-  static std::string print(double value) {
-    std::string text;
-    llvm::raw_string_ostream(text) << llvm::format("%.4g", value);
-    return text;
-  }
-
   /// All layers with the weight: what is left whole is not selected any more.
   void setRank(Operation *layer, int64_t rank) {
     layer->removeAttr(kSpectrum);
