@@ -133,8 +133,9 @@ struct EmitLimits : PassWrapper<EmitLimits, OperationPass<ModuleOp>> {
       emitPeak(b, data, out, b.tileOf(0.0f), kSteps, [&](Value sum, Value x, Value y) { return b.fma(x, y, sum); },
                [&](Value x, Value y) { return b.addf(x, y); });
     } else if (kernel.getFamily() == "peak-integer") {
+      // The sum is a factor, too: where products are added in an instruction of their own, they would leave the loop.
       emitPeak(b, data, out, b.tileOf(0), kSteps,
-               [&](Value sum, Value x, Value y) { return emitIntegerDot(b, sum, x, y, /*codeBits=*/7); }, addIntegers);
+               [&](Value sum, Value, Value y) { return emitIntegerDot(b, sum, y, sum, /*codeBits=*/7); }, addIntegers);
     } else {
       emitPeak(b, data, out, b.tileOf(0), kSteps, [&](Value sum, Value x, Value y) { return addPopcount(b, sum, y); }, addIntegers);
     }

@@ -3,8 +3,9 @@
 // One row of activations (decoding a sentence): the weights pass through once, so they are multiplied as they lie, several
 // adjacent tiles of rows in turn, a block of each: one stream of reads does not use the bandwidth of the memory.
 //
-// Several rows: a panel of tiles is decoded to bytes in the cache and multiplied by a block of rows, some of them at a time in
-// registers. Where the target multiplies two rows by two, words of the panel are interleaved in pairs for it.
+// Several rows: a panel of tiles is multiplied by a block of rows, some of them at a time in registers. The first of those decode the
+// panel to bytes as they multiply it, in the shadow of the multiplications, and the others find it in the cache. Where the target
+// multiplies two rows by two, the panel is decoded first and its words are interleaved in pairs.
 //
 // Rows and tiles are shared among threads; a sum is always made by one of them in one order.
 //
@@ -52,9 +53,17 @@ private:
       b.ifThen(b.less(rows, b.index(fewest)), few, many);
   }
 
+  /// Whether the last block of columns is longer than what is stored of a row.
+  bool runsPast() const {
+    int64_t last = (weight.groups() - 1) * weight.groupColumns();
+    return last + llvm::alignTo(weight.columns() - last, weight.blockColumns()) > llvm::alignTo(weight.columns(), 64);
+  }
+
   /// The activations of columns `column` to `column + 3` of a row in every lane.
   Value loadWord(Value row, Value column) {
     auto four = VectorType::get({4}, b.getI8Type()), word = VectorType::get({1}, b.getI32Type());
+    if (runsPast()) // codes are zero there
+      column = b.min(column, b.index(cast<MemRefType>(codes.getType()).getDimSize(1) - 4));
     Value loaded = vector::LoadOp::create(b, four, codes, ValueRange{row, column});
     return vector::BroadcastOp::create(b, b.i32Tile(), Value(vector::BitCastOp::create(b, word, loaded)));
   }
@@ -141,25 +150,36 @@ private:
       SmallVector<Value> tiles;
       for (int64_t t = 0; t < width; ++t)
         tiles.push_back(b.min(b.add(b.mul(panel, width), t), b.index(weight.tiles() - 1)));
-      if (!needsDecoding())
-        return emitRows(tiles, Value(), rowBegin, rowEnd);
-      Value decoded = b.scratch({weight.groups() * panelWords(), width, kLanes}, b.getI32Type());
-      b.loop(b.index(0), b.index(weight.groups()), 1, [&](Value group) {
-        b.loop(b.index(0), weight.groupBlocks(b, group), 1, [&](Value block) {
-          Value stored = b.add(b.mul(group, weight.groupBlocks()), block);
-          Value word = b.add(b.mul(group, panelWords()), b.mul(block, weight.blockWords()));
-          Value ahead = weight.lineAhead(b, stored, width);
-          for (Value tile : tiles)
-            weight.prefetch(b, tile, ahead);
-          for (int64_t t = 0; t < width; ++t)
-            for (auto [i, code] : llvm::enumerate(weight.decode(b, tiles[t], stored)))
-              b.storeTile(code, decoded, {b.add(word, i), b.index(t), b.index(0)});
-        });
-        if (inPairs())
+      Value decoded = needsDecoding() ? b.scratch({weight.groups() * panelWords(), width, kLanes}, b.getI32Type()) : Value();
+      if (inPairs())
+        b.loop(b.index(0), b.index(weight.groups()), 1, [&](Value group) {
+          b.loop(b.index(0), weight.groupBlocks(b, group), 1, [&](Value block) {
+            Value stored = b.add(b.mul(group, weight.groupBlocks()), block);
+            prefetch(tiles, stored);
+            decode(tiles, stored, decoded, b.add(b.mul(group, panelWords()), b.mul(block, weight.blockWords())));
+          });
           interleave(decoded, group, width);
-      });
+        });
       emitRows(tiles, decoded, rowBegin, rowEnd);
     });
+  }
+
+  void prefetch(ArrayRef<Value> tiles, Value block) {
+    Value ahead = weight.lineAhead(b, block, tiles.size());
+    for (Value tile : tiles)
+      weight.prefetch(b, tile, ahead);
+  }
+
+  /// The words of a stored block, for each tile in turn, which it also stores from `firstWord` on.
+  SmallVector<SmallVector<Value>> decode(ArrayRef<Value> tiles, Value block, Value decoded, Value firstWord) {
+    SmallVector<SmallVector<Value>> words;
+    for (auto [t, tile] : llvm::enumerate(tiles)) {
+      words.push_back(weight.decode(b, tile, block));
+      if (decoded)
+        for (auto [i, code] : llvm::enumerate(words.back()))
+          b.storeTile(code, decoded, {b.add(firstWord, i), b.index(t), b.index(0)});
+    }
+    return words;
   }
 
   /// Two rows by two, if pairs of words lie within the stored activations: groups begin at eighth columns, rows end at cache lines.
@@ -191,30 +211,64 @@ private:
   }
 
   void emitRows(ArrayRef<Value> tiles, Value decoded, Value begin, Value end) {
-    // With several parts there is a sum of floats beside each sum of integers.
-    int64_t most = b.registers.rows;
-    if (partCount() > 1)
-      most = b.level->vectorBits >= 512 ? 6 : inPairs() ? 2 : std::max<int64_t>(1, most / 2);
-    forRowBlocks(b, begin, end, most, [&](Value row, int64_t count) { emitBlock(tiles, decoded, row, count); });
+    int64_t most = partCount() > 1 && inPairs() ? 2 : b.registers.rows;
+    // With several parts sums of floats wait in the cache, so that those of integers have the registers.
+    Value totals = partCount() > 1 ? b.scratch({most * static_cast<int64_t>(tiles.size()), kLanes}, b.getF32Type()) : Value();
+    forRowBlocks(b, begin, end, most, [&](Value row, int64_t count) {
+      Value first = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, row, begin);
+      emitBlock(tiles, decoded, row, count, first, totals);
+    });
   }
 
-  /// Σ q·x of a part for each row of activations and tile of the panel.
-  SmallVector<Value> multiplyWords(ArrayRef<Value> tiles, Value decoded, ArrayRef<Value> rows, const Part &one) {
-    int64_t width = tiles.size();
+  /// What sums of a part begin with: −zero · Σ x of each row, for each tile.
+  SmallVector<Value> startSums(ArrayRef<IntegerTiles::Affine> affines, ArrayRef<Value> rows, Value index) {
+    SmallVector<Value> sums;
+    for (Value row : rows) {
+      Value columnSum = b.sub(arith::ConstantIntOp::create(b, b.getI32Type(), 0), b.load(columnSums, {row, index}));
+      std::optional<int32_t> zero = weight.constantZero();
+      Value same = zero ? b.splat(b.mul(columnSum, arith::ConstantIntOp::create(b, b.getI32Type(), *zero))) : Value();
+      for (const IntegerTiles::Affine &affine : affines)
+        sums.push_back(same ? same : affine.zero ? b.mul(affine.zero, b.splat(columnSum)) : b.tileOf(0));
+    }
+    return sums;
+  }
+
+  /// Σ q·x of a part, added to `sums`, for each row of activations and tile of the panel. The `first` rows decode the panel.
+  SmallVector<Value> multiplyWords(ArrayRef<Value> tiles, Value decoded, ArrayRef<Value> rows, const Part &one, Value first, ArrayRef<Value> sums) {
     Value firstWord = b.mul(one.firstBlock, weight.blockWords());
-    SmallVector<Value> none(rows.size() * width, b.tileOf(0));
-    return b.loop(b.index(0), b.ceilDiv(one.columns, 4), 1, none, [&](Value word, ValueRange running) {
-      SmallVector<Value> panel, next;
-      for (int64_t t = 0; t < width; ++t)
-        panel.push_back(decoded ? b.loadTile(decoded, {b.add(firstWord, word), b.index(t), b.index(0)})
-                                : weight.line(b, tiles[t], b.add(firstWord, word), 0));
-      for (size_t r = 0; r < rows.size(); ++r) {
-        Value x = loadWord(rows[r], b.add(one.firstColumn, b.mul(word, 4)));
-        for (int64_t t = 0; t < width; ++t)
-          next.push_back(emitIntegerDot(b, running[r * width + t], panel[t], x, weight.codeBits()));
+    auto multiply = [&](ArrayRef<Value> panel, Value column, ValueRange running) {
+      SmallVector<Value> next;
+      for (auto [r, row] : llvm::enumerate(rows)) {
+        Value x = loadWord(row, b.add(one.firstColumn, column));
+        for (auto [t, word] : llvm::enumerate(panel))
+          next.push_back(emitIntegerDot(b, running[r * panel.size() + t], word, x, weight.codeBits()));
       }
       return next;
-    });
+    };
+    auto decodeAndMultiply = [&] {
+      return b.loop(b.index(0), one.blocks, 1, sums, [&](Value block, ValueRange running) {
+        Value stored = b.add(one.firstBlock, block);
+        prefetch(tiles, stored);
+        SmallVector<SmallVector<Value>> words = decode(tiles, stored, decoded, b.mul(stored, weight.blockWords()));
+        SmallVector<Value> next(running);
+        for (int64_t i = 0; i < weight.blockWords(); ++i) {
+          SmallVector<Value> panel;
+          for (ArrayRef<Value> ofTile : words)
+            panel.push_back(ofTile[i]);
+          next = multiply(panel, b.add(b.mul(block, weight.blockColumns()), 4 * i), next);
+        }
+        return next;
+      });
+    };
+    auto multiplyPanel = [&] {
+      return b.loop(b.index(0), b.ceilDiv(one.columns, 4), 1, sums, [&](Value word, ValueRange running) {
+        SmallVector<Value> panel;
+        for (auto [t, tile] : llvm::enumerate(tiles))
+          panel.push_back(decoded ? b.loadTile(decoded, {b.add(firstWord, word), b.index(t), b.index(0)}) : weight.line(b, tile, b.add(firstWord, word), 0));
+        return multiply(panel, b.mul(word, 4), running);
+      });
+    };
+    return b.select(first, TypeRange(ValueRange(sums)), decodeAndMultiply, multiplyPanel);
   }
 
   SmallVector<Value> multiplyPairs(Value decoded, ArrayRef<Value> rows, const Part &one, int64_t width) {
@@ -247,29 +301,43 @@ private:
   }
 
   /// `count` rows by the panel.
-  void emitBlock(ArrayRef<Value> tiles, Value decoded, Value row, int64_t count) {
+  void emitBlock(ArrayRef<Value> tiles, Value decoded, Value row, int64_t count, Value first, Value totals) {
     int64_t width = tiles.size();
     SmallVector<Value> rowIndex;
     for (int64_t r = 0; r < count; ++r)
       rowIndex.push_back(b.add(row, r));
-    SmallVector<Value> totals(count * width, b.tileOf(0.0f));
-    totals = b.loop(b.index(0), b.index(partCount()), 1, totals, [&](Value index, ValueRange carried) {
+    if (totals)
+      for (int64_t i = 0; i < count * width; ++i)
+        b.storeTile(b.tileOf(0.0f), totals, {b.index(i), b.index(0)});
+    SmallVector<Value> sums(count * width, b.tileOf(0.0f));
+    auto emitPart = [&](Value index) {
       Part one = part(index);
-      SmallVector<Value> products = inPairs() ? multiplyPairs(decoded, rowIndex, one, width) : multiplyWords(tiles, decoded, rowIndex, one);
       SmallVector<IntegerTiles::Affine> affines;
       for (Value tile : tiles)
         affines.push_back(affine(tile, one));
-      SmallVector<Value> next;
-      for (int64_t r = 0; r < count; ++r) {
-        Value columnSum = b.splat(b.load(columnSums, {rowIndex[r], index}));
-        for (int64_t t = 0; t < width; ++t)
-          next.push_back(addGroup(affines[t], products[r * width + t], columnSum, carried[r * width + t]));
-      }
-      return next;
-    });
+      SmallVector<Value> products = startSums(affines, rowIndex, index);
+      if (inPairs())
+        for (auto [product, sum] : llvm::zip_equal(multiplyPairs(decoded, rowIndex, one, width), products))
+          sum = b.add(sum, product);
+      else
+        products = multiplyWords(tiles, decoded, rowIndex, one, first, products);
+      for (int64_t r = 0; r < count; ++r)
+        for (int64_t t = 0; t < width; ++t) {
+          Value &sum = sums[r * width + t];
+          if (totals)
+            sum = b.loadTile(totals, {b.index(r * width + t), b.index(0)});
+          sum = addScaled(affines[t], products[r * width + t], b.splat(b.load(columnSums, {rowIndex[r], index})), sum);
+          if (totals)
+            b.storeTile(sum, totals, {b.index(r * width + t), b.index(0)});
+        }
+    };
+    if (totals)
+      b.loop(b.index(0), b.index(partCount()), 1, emitPart);
+    else
+      emitPart(b.index(0));
     for (int64_t r = 0; r < count; ++r)
       for (int64_t t = 0; t < width; ++t)
-        store(totals[r * width + t], rowIndex[r], tiles[t]);
+        store(totals ? b.loadTile(totals, {b.index(r * width + t), b.index(0)}) : sums[r * width + t], rowIndex[r], tiles[t]);
   }
 
 };

@@ -96,6 +96,10 @@ void IntegerOperands::emitColumnSums() {
 Value IntegerOperands::addGroup(const IntegerTiles::Affine &affine, Value products, Value columnSum, Value sum) {
   if (affine.zero)
     products = b.sub(products, b.mul(affine.zero, columnSum));
+  return addScaled(affine, products, columnSum, sum);
+}
+
+Value IntegerOperands::addScaled(const IntegerTiles::Affine &affine, Value products, Value columnSum, Value sum) {
   sum = b.fma(toFloat(b, products), affine.scale, sum);
   return affine.offset ? b.fma(toFloat(b, columnSum), affine.offset, sum) : sum;
 }

@@ -32,6 +32,8 @@ public:
   IntegerTiles::Affine affine(Value tile, const Part &one);
   /// scale · (Σ q·x − zero · Σ x) + offset · Σ x, added to the sum over parts.
   Value addGroup(const IntegerTiles::Affine &affine, Value products, Value columnSum, Value sum);
+  /// The same of products from which zero · Σ x has been subtracted.
+  Value addScaled(const IntegerTiles::Affine &affine, Value products, Value columnSum, Value sum);
   /// What is stored: floats, or else codes.
   Value getResult() const { return epilogue.floats ? epilogue.floats : epilogue.codes; }
   /// Scales the sum over all parts, adds the bias and stores 16 columns of what the epilogue makes of it; if `exists` is given, only where

@@ -167,7 +167,7 @@ Value IntegerTiles::finish(KernelBuilder &b, ValueRange sums) const {
 SmallVector<Value> IntegerTiles::decode(KernelBuilder &b, Value tile, Value block, bool centred) const {
   SmallVector<Value> codes(blockWords());
   auto i8s = VectorType::get({4 * kLanes}, b.getI8Type());
-  if (isTernary() && b.level->permutesBits)
+  if (isTernary() && b.level->vectorBits >= 512)
     return decodeTernaryBytes(b, tile, block, centred);
   if (centred && b.level->permutesBits && fields().size() == 1 && shape.bits < 8) {
     // Less half the range, a code is its lower bits below copies of its inverted highest one; with one bit those are above a 1.
