@@ -349,7 +349,7 @@ llvm::ArrayRef<Recipe> mlir::quanta::getRecipes() {
       {"auto", Phase::Quantize, "a recipe for each layer, within a budget, by what layers do to the output",
        withCalibration({{"bpw", RecipeOption::Number, "0", "stored bits for each weight, at most; left out: 2.5, or no limit if `ms` is given", 0, 64},
                         {"ms", RecipeOption::Number, "0", "predicted milliseconds of these layers, at most; left out: no limit", 0, 1000000000},
-                        {"cost-table", RecipeOption::Path, "", "what predicts them: JSON of quant-bench --layers"},
+                        {"cost-table", RecipeOption::Path, "", "what predicts them: JSON of quant-bench --layers, or a --history"},
                         {"bandwidth", RecipeOption::Number, "0", "without a table: GB/s that the target reads", 0, 1000000000},
                         {"peak", RecipeOption::Number, "0", "without a table: GOP/s of the target", 0, 1000000000},
                         {"tokens", RecipeOption::Integer, "1", "rows of the layers' input whose latency counts", 1, 1 << 20},

@@ -163,6 +163,9 @@ private:
           candidate.costs.back() += *ns;
         }
       }
+    if (std::optional<double> worst = model.getWorstFit())
+      getOperation().emitRemark() << "some latencies are not in the cost table but on lines through those of other sizes, which are off by up to "
+                                  << printFigure(100 * *worst) << " % at these";
     problem.budgets.push_back(static_cast<int64_t>(std::floor(1e6 * ms)));
     return success();
   }

@@ -2,11 +2,11 @@
 #include "LatencyModel.h"
 #include "quanta/Dialect/IR/Quanta.h"
 #include "quanta/Support/Error.h"
+#include "quanta/Support/LatencyRows.h"
 #include "mlir/AsmParser/AsmParser.h"
 #include "mlir/IR/Diagnostics.h"
 #include "llvm/Support/FormatVariadic.h"
-#include "llvm/Support/JSON.h"
-#include "llvm/Support/MemoryBuffer.h"
+#include <algorithm>
 #include <cmath>
 
 using namespace mlir;
@@ -19,36 +19,25 @@ llvm::Expected<LatencyModel> LatencyModel::read(StringRef path, MLIRContext *con
   LatencyModel model;
   model.path = path.str();
   model.tokens = tokens;
-  auto buffer = llvm::MemoryBuffer::getFile(path);
-  if (!buffer)
-    return userError("cost table '" + path + "' cannot be read: " + buffer.getError().message());
-  auto json = llvm::json::parse((*buffer)->getBuffer());
-  if (!json)
-    return userError("cost table '" + path + "': " + llvm::toString(json.takeError()));
-  auto *object = json->getAsObject();
-  auto *rows = object ? object->getArray("rows") : nullptr;
+  auto rows = ::quanta::readLatencyRows(path);
   if (!rows)
-    return userError("cost table '" + path + "' has no rows; write it with quant-bench --layers=REPORT.json --json");
-  for (const llvm::json::Value &value : *rows) {
-    auto *row = value.getAsObject();
-    auto *shape = row ? row->getArray("shape") : nullptr;
-    auto encoding = row ? row->getString("encoding") : std::nullopt, activation = row ? row->getString("activation") : std::nullopt;
-    auto ns = row ? row->getNumber("ns") : std::nullopt;
-    auto rowThreads = row ? row->getInteger("threads") : std::nullopt;
-    auto size = [&](size_t i) { return (*shape)[i].getAsInteger(); };
-    if (!shape || shape->size() != 3 || !size(0) || !size(1) || !size(2) || !encoding || !activation || !ns || !(*ns > 0) || !rowThreads)
-      return userError("cost table '" + path + "' has a row without shape, encoding, activation, threads or ns");
-    if (*size(0) != tokens || *rowThreads != threads || *activation != act)
+    return rows.takeError();
+  std::map<const void *, std::map<Shape, std::vector<double>>> measured;
+  for (const ::quanta::LatencyRow &row : *rows) {
+    if (row.shape[0] != tokens || row.threads != threads || row.activation != act)
       continue;
-    Attribute parsed;
-    if (!encoding->empty() && *encoding != "f32") {
+    Attribute encoding;
+    if (!row.encoding.empty()) {
       ScopedDiagnosticHandler quiet(context, [](Diagnostic &) { return success(); });
-      parsed = parseAttribute(*encoding, context);
-      if (!isa_and_present<EncodingAttrInterface>(parsed))
-        return userError("cost table '" + path + "': '" + *encoding + "' is no encoding");
+      encoding = parseAttribute(row.encoding, context);
+      if (!isa_and_present<EncodingAttrInterface>(encoding))
+        return userError("cost table '" + path + "': '" + row.encoding + "' is no encoding");
     }
-    model.table[{getKey(parsed), *size(1), *size(2)}] = *ns;
+    measured[getKey(encoding)][{row.shape[1], row.shape[2]}].push_back(row.ns);
   }
+  for (auto &[encoding, shapes] : measured)
+    for (auto &[shape, times] : shapes)
+      model.table[encoding][shape] = ::quanta::medianOf(std::move(times));
   return model;
 }
 
@@ -60,22 +49,29 @@ LatencyModel LatencyModel::roofline(double bandwidth, double peak, int64_t token
   return model;
 }
 
-llvm::Expected<int64_t> LatencyModel::predict(RankedTensorType weight) const {
+llvm::Expected<int64_t> LatencyModel::predict(RankedTensorType weight) {
   if (weight.getRank() != 2)
     return userError("only linear layers have a predicted latency; keep others in float (keep=REGEX)");
   EncodingAttrInterface encoding = getEncoding(weight);
   int64_t rows = weight.getDimSize(0), columns = weight.getDimSize(1);
+  auto roundUp = [](double ns) { return static_cast<int64_t>(std::ceil(ns)); };
   if (path.empty()) {
     double bits = encoding ? double(encoding.getStoredBits(weight.getShape())) : 32.0 * rows * columns;
-    return static_cast<int64_t>(std::ceil(std::max(bits / 8 / bandwidth, 2.0 * tokens * rows * columns / peak)));
+    return roundUp(std::max(bits / 8 / bandwidth, 2.0 * tokens * rows * columns / peak));
   }
-  auto known = table.find({getKey(encoding), rows, columns});
-  if (known == table.end()) {
-    std::string text = "f32";
-    if (encoding)
-      llvm::raw_string_ostream(text = "") << Attribute(encoding);
-    return userError(llvm::formatv("cost table '{0}' has no row for {1} tokens and {2}x{3} weights of {4}; add it with quant-bench "
-                                   "--layers=REPORT.json --tokens={1} --json", path, tokens, rows, columns, text).str());
+  const std::map<Shape, double> &shapes = table[getKey(encoding)];
+  if (auto known = shapes.find({rows, columns}); known != shapes.end())
+    return roundUp(known->second);
+  std::vector<std::pair<double, double>> sizes;
+  for (auto [shape, ns] : shapes)
+    sizes.push_back({double(shape.first) * double(shape.second), ns});
+  if (auto fit = ::quanta::fitLatency(sizes)) {
+    worstFit = std::max(worstFit.value_or(0), fit->worst);
+    return roundUp(fit->predict(double(rows) * double(columns)));
   }
-  return static_cast<int64_t>(std::ceil(known->second));
+  std::string text = "f32";
+  if (encoding)
+    llvm::raw_string_ostream(text = "") << Attribute(encoding);
+  return userError(llvm::formatv("cost table '{0}' has no row for {1} tokens and {2}x{3} weights of {4}, nor two other sizes of it to go by; "
+                                 "add it with quant-bench --layers=REPORT.json --tokens={1} --json", path, tokens, rows, columns, text).str());
 }

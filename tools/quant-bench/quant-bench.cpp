@@ -45,6 +45,8 @@ struct CommandLine : CleanSlate {
   cl::opt<unsigned> repeats{"repeats", cl::desc("runs of each row (11)"), cl::init(11), in};
   cl::opt<bool> json{"json", cl::desc("print one JSON object and nothing else"), in};
   cl::opt<std::string> history{"history", cl::desc("append the JSON object to this file, as one line"), cl::value_desc("FILE"), in};
+  cl::opt<std::string> fit{"fit", cl::desc("instead of measuring, print how the times of a --history grow with the number of weights"),
+                           cl::value_desc("FILE"), in};
 };
 } // namespace
 
@@ -104,6 +106,8 @@ static void print(const BenchmarkResult &r) {
 }
 
 static Error run(const CommandLine &line) {
+  if (!line.fit.empty())
+    return printLatencyFits(line.fit, outs());
   int64_t modelBytes = 0;
   auto rows = selectRows(line, modelBytes);
   if (!rows)

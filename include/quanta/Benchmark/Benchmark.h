@@ -80,6 +80,10 @@ llvm::Expected<std::vector<BenchmarkResult>> runBenchmarks(MLIRContext &context,
                                                            const BenchmarkOptions &options,
                                                            llvm::function_ref<void(const BenchmarkResult &)> progress);
 
+/// Of a history of quant-bench: each format's line (fitLatency), and how far off the others' line is at a size that is left out, which is
+/// what an allocation goes by where its cost table lacks a layer.
+llvm::Error printLatencyFits(llvm::StringRef path, llvm::raw_ostream &os);
+
 } // namespace mlir::quanta
 
 #endif // QUANTA_BENCHMARK_BENCHMARK_H

@@ -981,8 +981,10 @@ def Allocate : Pass<"quanta-allocate", "::mlir::ModuleOp"> {
     `resume` taken from there: another budget costs no run.
 
     `ms` is a budget of latency: the sum over these layers, linear ones, of what `cost-table` says for the layer's shape, the
-    encoding, `tokens`, `cores` and `act` (quant-bench --layers writes it), or for a target that is not at hand of the roofline, the larger of
-    stored bytes / `bandwidth` and operations / `peak`. With it the solver is `integer`, and the summary has `ns` and `ns_budget`.
+    encoding, `tokens`, `cores` and `act` (quant-bench --layers writes it). A shape that it lacks is on the line overhead + ns a weight · weights
+    that is fitted to the encoding's other sizes, two at least, and a remark says how well it fits them; so one history of a machine
+    (quant-bench --history) serves all models. For a target that is not at hand, of the roofline: the larger of stored bytes / `bandwidth` and
+    operations / `peak`. With it the solver is `integer`, and the summary has `ns` and `ns_budget`.
 
     `dynamic` is exact (see lib/Allocate) up to 65536 states, `integer` by branch and bound (always with `ms` or `pairwise`), `greedy`
     follows the hull; `strs` is the search of ASVD (2312.05821): all candidates but each layer's largest are ordered by loss, and as
@@ -1005,7 +1007,7 @@ def Allocate : Pass<"quanta-allocate", "::mlir::ModuleOp"> {
     Option<"bpw", "bpw", "double", "0", "stored bits for each weight; 0: no such budget">,
     Option<"bytes", "bytes", "int64_t", "0", "stored bytes of all these weights; 0: no such budget">,
     Option<"ms", "ms", "double", "0", "predicted milliseconds of all these layers; 0: no such budget">,
-    Option<"costTable", "cost-table", "std::string", "", "JSON of quant-bench; empty: the roofline">,
+    Option<"costTable", "cost-table", "std::string", "", "JSON of quant-bench or its history; empty: the roofline">,
     Option<"bandwidth", "bandwidth", "double", "0", "roofline: bytes that the target reads, in GB/s">,
     Option<"peak", "peak", "double", "0", "roofline: operations, in GOP/s">,
     Option<"tokens", "tokens", "int64_t", "1", "rows of the layers' input whose latency counts">,
