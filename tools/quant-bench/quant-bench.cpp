@@ -1,10 +1,10 @@
 //===- quant-bench.cpp - Measures kernels against the limits of this machine ----------------------------------------------===//
+#include "../CleanSlate.h"
 #include "quanta/Benchmark/Benchmark.h"
 #include "quanta/Pipelines/Registration.h"
 #include "quanta/Support/Error.h"
 #include "mlir/IR/DialectRegistry.h"
 #include "llvm/ADT/STLExtras.h"
-#include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/InitLLVM.h"
@@ -16,18 +16,6 @@ using namespace mlir::quanta;
 using ::quanta::userError;
 
 namespace {
-/// libLLVM registers options of its own, some under our names. They must go before ours are made.
-struct CleanSlate {
-  CleanSlate() {
-    std::vector<cl::Option *> others;
-    for (auto &entry : cl::getRegisteredOptions())
-      if (!entry.first.starts_with("help") && entry.first != "version")
-        others.push_back(entry.second);
-    for (cl::Option *option : others)
-      option->removeArgument();
-  }
-};
-
 struct CommandLine : CleanSlate {
   cl::OptionCategory category{"Options"};
   cl::cat in{category};

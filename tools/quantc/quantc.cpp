@@ -1,10 +1,10 @@
 //===- quantc.cpp - The compiler driver ---------------------------------------------------------------------------------===//
+#include "../CleanSlate.h"
 #include "quanta/Pipelines/Compile.h"
 #include "quanta/Pipelines/Recipes.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Pass/PassManager.h"
-#include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/WithColor.h"
 
@@ -14,18 +14,6 @@ using namespace mlir::quanta;
 template <typename T> using Opt = cl::opt<T>;
 
 namespace {
-/// libLLVM registers hundreds of options of its own, some under our names. They must go before ours are made.
-struct CleanSlate {
-  CleanSlate() {
-    std::vector<cl::Option *> others;
-    for (auto &entry : cl::getRegisteredOptions())
-      if (!entry.first.starts_with("help") && entry.first != "version")
-        others.push_back(entry.second);
-    for (cl::Option *option : others)
-      option->removeArgument();
-  }
-};
-
 struct CommandLine : CleanSlate {
   cl::OptionCategory category{"Options"};
   cl::cat in{category};
