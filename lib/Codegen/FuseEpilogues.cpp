@@ -187,7 +187,7 @@ private:
     auto affine = dyn_cast<AffineAttr>(encoder.getConfig().get("activation"));
     Value x = withoutReshapes(encoder.getInputs().front());
     auto kernel = x.getDefiningOp<KernelOp>();
-    if (!affine || !kernel || kernel->getBlock() != encoder->getBlock() || !hasEpilogue(kernel.getFamily(), kernel.getConfig()) ||
+    if (!affine || !kernel || kernel->getBlock() != encoder->getBlock() || !storesCodes(kernel.getFamily(), kernel.getConfig()) ||
         kernel.getNumResults() != 1 || kernel.getConfig().contains("result_encoding") ||
         hasRows(kernel) != (encoder.getFamily() == "quantize"))
       return;

@@ -104,3 +104,30 @@ func.func @norm(%x: tensor<?x40xf32>, %g: tensor<40xf32>, %n: index) -> tensor<?
     {activation = #segments} -> tensor<?x64xi8>
   return %q : tensor<?x64xi8>
 }
+
+// -----
+
+#a = #quanta.affine<bits = 8, scales = [0.5], zeros = [3]>
+#packed = #quanta.packed<>
+#id = affine_map<(d0, d1, d2, d3) -> (d0, d1, d2, d3)>
+
+// A float convolution is rectified in registers, and stores floats only.
+// CHECK-LABEL: func @floats
+// CHECK: %[[Y:.*]] = quanta.kernel "conv2d" {{.*}} epilogue = @epilogue
+// CHECK-NOT: linalg.generic
+// CHECK: quanta.kernel "quantize_image" ins(%[[Y]]
+func.func @floats(%x: tensor<1x16x4x4xf32>, %w: memref<1x144x16xf32>) -> tensor<1x16x9x6xi8> {
+  %zero = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<1x16x4x4xf32>
+  %y = quanta.kernel "conv2d" ins(%x : tensor<1x16x4x4xf32>) weights(%w : memref<1x144x16xf32>) outs(%e : tensor<1x16x4x4xf32>)
+    {encoding = #packed, shape = array<i64: 16, 16, 3, 3>} -> tensor<1x16x4x4xf32>
+  %r = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel", "parallel", "parallel"]}
+    ins(%y : tensor<1x16x4x4xf32>) outs(%e : tensor<1x16x4x4xf32>) {
+  ^bb0(%in: f32, %out: f32):
+    %m = arith.maximumf %in, %zero : f32
+    linalg.yield %m : f32
+  } -> tensor<1x16x4x4xf32>
+  %g = tensor.empty() : tensor<1x16x9x6xi8>
+  %q = quanta.kernel "quantize_image" ins(%r : tensor<1x16x4x4xf32>) outs(%g : tensor<1x16x9x6xi8>) {activation = #a, top = 1 : i64, left = 1 : i64} -> tensor<1x16x9x6xi8>
+  return %q : tensor<1x16x9x6xi8>
+}

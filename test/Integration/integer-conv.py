@@ -2,7 +2,8 @@
 # RUN: %python %s %t
 """Convolutions of encoded images with encoded weights: every number of bits and kind of zero, a scale a row and one for a group of
 columns, groups of convolution, borders, strides, dilations, narrow images and images of unknown size, zero points, values beyond
-the codes, each level of instructions, one thread and more. Scales are powers of two, so that results are exact.
+the codes, each level of instructions, one thread and more. Scales are powers of two, so that results are exact. The same of images
+and weights of floats, which small numbers keep exact, rectified, behind the sum with a residual where sizes are known.
 
 usage: integer-conv.py FOLDER [EMULATOR...]     with an emulator: the levels of Arm, run in it"""
 import pathlib
@@ -18,7 +19,7 @@ emulator = sys.argv[2:]
 CPUS = ([("neoverse-v1", "max"), ("cortex-a72", "cortex-a72")] if emulator
         else [(name, None) for name in ("native", "skylake-avx512", "x86-64-v3", "x86-64-v2")])
 # Channels, height, width; rows, kernel, groups of convolution; strides, pads, dilations; weights: bits, zero, levels, columns of a group;
-# activations: bits, zero point. None: not known when the model is compiled.
+# activations: bits, zero point. None: not known when the model is compiled; of weights and activations: floats.
 CONVS = [
     ((8, 12, 17), (37, (3, 3), 1), ((1, 1), (1, 1, 1, 1), (1, 1)), (8, "symmetric", 0, 0), (8, -5)),
     ((8, 12, 17), (16, (1, 1), 1), ((1, 1), (0, 0, 0, 0), (1, 1)), (4, "point", 0, 0), (8, -5)),
@@ -37,6 +38,28 @@ CONVS = [
     # In floats: few rows of a group, groups of an odd width.
     ((8, 6, 6), (8, (3, 3), 8), ((1, 1), (1, 1, 1, 1), (1, 1)), (8, "symmetric", 0, 0), (8, 2)),
     ((3, 6, 6), (16, (3, 3), 1), ((1, 1), (1, 1, 1, 1), (1, 1)), (4, "symmetric", 0, 9), (8, 2)),
+    # Output channels in the lanes: one tile and more, several chunks of columns, bands of rows, narrow images, whole images of one block.
+    ((9, 12, 17), (32, (3, 3), 1), ((1, 1), (1, 1, 1, 1), (1, 1)), None, None),
+    ((10, 28, 28), (45, (3, 3), 1), ((1, 1), (1, 1, 1, 1), (1, 1)), None, None),
+    ((11, 7, 7), (80, (3, 3), 1), ((1, 1), (1, 1, 1, 1), (1, 1)), None, None),
+    ((65, 7, 9), (30, (3, 3), 1), ((1, 1), (1, 1, 1, 1), (1, 1)), (4, "symmetric", 0, 0), None),
+    ((32, 9, 8), (64, (3, 3), 2), ((2, 2), (1, 1, 1, 1), (1, 1)), None, None),
+    ((13, 15, 30), (16, (2, 3), 1), ((2, 1), (0, 2, 1, 0), (1, 2)), (8, "point", 0, 0), None),
+    ((12, 3, 2), (13, (3, 3), 1), ((1, 1), (2, 2, 2, 2), (1, 1)), None, None),
+    ((14, 5, 1), (16, (3, 3), 1), ((1, 1), (0, 1, 0, 1), (1, 1)), None, None),
+    ((15, 10, 11), (33, (2, 2), 1), ((2, 3), (0, 0, 0, 0), (1, 1)), None, None),
+    ((16, 60, 90), (16, (3, 3), 1), ((1, 1), (1, 1, 1, 1), (1, 1)), None, None),
+    ((17, 8, 9), (16, (1, 1), 1), ((2, 2), (0, 0, 0, 0), (1, 1)), None, None),
+    # Fewer multiplications: odd sizes, several bands, the last of them short, other borders.
+    ((22, 13, 17), (33, (3, 3), 1), ((1, 1), (1, 1, 1, 1), (1, 1)), None, None),
+    ((23, 7, 7), (64, (3, 3), 1), ((1, 1), (1, 1, 1, 1), (1, 1)), None, None),
+    ((40, 30, 28), (16, (3, 3), 1), ((1, 1), (1, 1, 1, 1), (1, 1)), None, None),
+    ((24, 6, 40), (37, (3, 3), 1), ((1, 1), (0, 2, 1, 0), (1, 1)), None, None),
+    # Pixels in the lanes.
+    ((18, 5, 7), (17, (1, 1), 1), ((1, 1), (0, 0, 0, 0), (1, 1)), None, None),
+    ((19, 6, 7), (19, (3, 3), 19), ((1, 1), (1, 1, 1, 1), (1, 1)), None, None),
+    ((21, 20, 18), (6, (3, 3), 1), ((1, 2), (1, 1, 1, 1), (1, 1)), (2, "symmetric", 0, 0), None),
+    ((5, None, None), (16, (3, 3), 1), ((2, 2), (1, 1, 1, 1), (1, 1)), None, None),
 ]
 SIZES = [(6, 40), (11, 5)]  # of images of unknown size
 
@@ -83,45 +106,70 @@ def convolve(x, w, groups, strides, pads, dilations):
     return result
 
 
-body, arguments, results, dims, compute = [], {}, [], {}, []
-for index, ((channels, height, width), (rows, kernel, groups), (strides, pads, dilations), weight, (bits, zero)) in enumerate(CONVS):
+body, arguments, results, dims, compute = ["%zero = arith.constant 0.0 : f32", "%c0 = arith.constant 0 : index"], {}, [], {}, []
+for index, ((channels, height, width), (rows, kernel, groups), (strides, pads, dilations), weight, activation) in enumerate(CONVS):
     sizes = (None, channels, height, width)
     name = f"x{channels}_{height}_{width}"
     symbols = ['"n"', str(channels), *([f'"h{channels}"', f'"w{channels}"'] if height is None else map(str, sizes[2:]))]
     arguments[name], dims[name] = sizes, "[" + ", ".join(symbols) + "]"
-    parts, encoding, decoded = make_weight(rows, (channels // groups, *kernel), *weight)
-    affine = f"#quanta.affine<bits = {bits}, scales = [0.0625], zeros = [{zero}]>"
+    if weight:
+        parts, encoding, decoded = make_weight(rows, (channels // groups, *kernel), *weight)
+        body.append(f"%w{index} = quanta.constant {{{parts}}} : {text(decoded.shape)}, {encoding}>")
+        weight = f"{text(decoded.shape)}, {encoding}>"
+    else:
+        decoded = rng.integers(-4, 5, (rows, channels // groups, *kernel)).astype(np.float32)
+        weight = text(decoded.shape) + ">"
+        body.append(f"%w{index} = arith.constant {constant(decoded)}")
+    input, image = f"%{name}", text(sizes) + ">"
+    if activation:
+        bits, zero = activation
+        affine = f"#quanta.affine<bits = {bits}, scales = [0.0625], zeros = [{zero}]>"
+        input, image = f"%q{name}_{bits}_{zero}", f"{text(sizes)}, {affine}>"
     out = (None, rows, *[None if size is None else (size + pads[d] + pads[d + 2] - dilations[d] * (kernel[d] - 1) - 1) // strides[d] + 1
                          for d, size in enumerate((height, width))])
-    if not any(f"%q{name}_{bits}_{zero} =" in line for line in body):  # convolutions of one value share its codes
-        body.append(f"%q{name}_{bits}_{zero} = quanta.quantize %{name} : {text(sizes)}> to {text(sizes)}, {affine}>")
-    body.append(f"%w{index} = quanta.constant {{{parts}}} : {text(decoded.shape)}, {encoding}>")
+    if activation and not any(f"{input} =" in line for line in body):  # convolutions of one value share its codes
+        body.append(f"{input} = quanta.quantize %{name} : {text(sizes)}> to {image}")
     bias, kind, extra = rng.integers(-4, 4, rows).astype(np.float32) if index % 2 else None, "", ""
     if bias is not None:
         body.append(f"%b{index} = arith.constant {constant(bias)}")
         extra, kind = f" bias %b{index}", f", tensor<{rows}xf32>"
     listed = lambda numbers: ", ".join(map(str, numbers))
     results.append(text(out) + ">")
-    body.append(f"%y{index} = quanta.conv2d %q{name}_{bits}_{zero}, %w{index}{extra} {{groups = {groups} : i64, strides = array<i64: {listed(strides)}>, "
+    residual = f"s{index}" if not activation and height is not None else None
+    y = "z" if residual else "y"
+    body.append(f"%{y}{index} = quanta.conv2d {input}, %w{index}{extra} {{groups = {groups} : i64, strides = array<i64: {listed(strides)}>, "
                 f"pads = array<i64: {listed(pads)}>, dilations = array<i64: {listed(dilations)}>}} : "
-                f"({text(sizes)}, {affine}>, {text(decoded.shape)}, {encoding}>{kind}) -> {results[-1]}")
+                f"({image}, {weight}{kind}) -> {results[-1]}")
+    if residual:
+        arguments[residual], dims[residual] = out, f'["n", {", ".join(map(str, out[1:]))}]'
+        body.append(f"%n{index} = tensor.dim %{residual}, %c0 : {results[-1]}\n  %e{index} = tensor.empty(%n{index}) : {results[-1]}")
+        body.append(f"%y{index} = linalg.generic {{indexing_maps = [#id, #id, #id], iterator_types = [\"parallel\", \"parallel\", \"parallel\", "
+                    f"\"parallel\"]}} ins(%{y}{index}, %{residual} : {results[-1]}, {results[-1]}) outs(%e{index} : {results[-1]}) {{\n"
+                    f"  ^bb0(%in: f32, %skip: f32, %out: f32):\n    %t = arith.addf %in, %skip : f32\n    %r = arith.maximumf %t, %zero : f32\n"
+                    f"    linalg.yield %r : f32\n  }} -> {results[-1]}")
 
-    def want(feeds, name=name, decoded=decoded, groups=groups, geometry=(strides, pads, dilations), bits=bits, zero=zero, bias=bias):
-        codes = np.clip(np.rint(feeds[name].astype(np.float64) * 16) + zero, max(-127, -2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-        return convolve((codes - zero) / 16, decoded, groups, *geometry) + (0 if bias is None else bias[None, :, None, None])
+    def want(feeds, name=name, decoded=decoded, groups=groups, geometry=(strides, pads, dilations), activation=activation, bias=bias, residual=residual):
+        x = feeds[name].astype(np.float64)
+        if activation:
+            bits, zero = activation
+            x = (np.clip(np.rint(x * 16) + zero, max(-127, -2 ** (bits - 1)), 2 ** (bits - 1) - 1) - zero) / 16
+        y = convolve(x, decoded, groups, *geometry) + (0 if bias is None else bias[None, :, None, None])
+        return np.maximum(y + feeds[residual], 0) if residual else y
 
     compute.append(want)
+body_text = "\n  ".join(body)
 quoted = lambda names: ", ".join(f'"{name}"' for name in names)
 (folder / "model.mlir").write_text(
+    "#id = affine_map<(d0, d1, d2, d3) -> (d0, d1, d2, d3)>\n"
     f"func.func @main({', '.join(f'%{name}: {text(sizes)}>' for name, sizes in arguments.items())}) -> ({', '.join(results)}) attributes {{\n"
     f"    quanta.inputs = [{quoted(arguments)}], quanta.outputs = [{quoted(f'y{i}' for i in range(len(results)))}], "
-    f"quanta.dims = [{', '.join(dims.values())}]}} {{\n  " + "\n  ".join(body) +
+    f"quanta.dims = [{', '.join(dims.values())}]}} {{\n  " + body_text +
     f"\n  return {', '.join(f'%y{i}' for i in range(len(results)))} : {', '.join(results)}\n}}\n")
 cases = {}
 for case, (height, width) in enumerate(SIZES):
-    cases[f"c{case}"] = {name: rng.standard_normal([2 if size is None and d == 0 else height if d == 2 and size is None else
-                                                    width if size is None else size for d, size in enumerate(sizes)]).astype(np.float32)
-                         for name, sizes in arguments.items()}
+    draw = lambda sizes: rng.standard_normal([2 if size is None and d == 0 else height if d == 2 and size is None else
+                                              width if size is None else size for d, size in enumerate(sizes)]).astype(np.float32)
+    cases[f"c{case}"] = {name: draw(sizes) if f"%q{name}_" in body_text else draw(sizes).round() for name, sizes in arguments.items()}
 
 
 def run(compiled, core, threads):

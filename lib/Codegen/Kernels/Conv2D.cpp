@@ -6,7 +6,10 @@
 //
 //===--------------------------------------------------------------------------------------------------------------------===//
 #include "ConvPixels.h"
+#include "DirectConv2D.h"
+#include "Epilogue.h"
 #include "Gemm.h"
+#include "WinogradConv2D.h"
 
 using namespace mlir;
 using namespace mlir::quanta;
@@ -15,7 +18,12 @@ using namespace mlir::quanta;
 static constexpr int64_t kGroupBlock = 16;
 
 void mlir::quanta::emitConv2D(KernelBuilder &b, const KernelArgs &args) {
-  Value x = args.inputs[0], bias = args.inputs.size() > 1 ? args.inputs[1] : Value(), y = args.outputs[0];
+  if (hasWinogradConv2D(b, args))
+    return emitWinogradConv2D(b, args);
+  if (hasDirectConv2D(b, args))
+    return emitDirectConv2D(b, args);
+  Epilogue epilogue(b, args);
+  Value x = args.inputs[0], bias = epilogue.inputs.size() > 1 ? epilogue.inputs[1] : Value(), y = args.outputs[0];
   WeightTiles weight(cast<PackedAttr>(args.config.get("encoding")), args.getInts("shape"), args.weights);
   PixelCollector pixelsOf(b, args);
   ArrayRef<int64_t> shape = args.getInts("shape"), strides = args.getInts("strides");
@@ -77,6 +85,12 @@ void mlir::quanta::emitConv2D(KernelBuilder &b, const KernelArgs &args) {
           emitGemmRows(b, tile, b.max(rowBegin, tileRow), b.min(rowEnd, b.add(tileRow, kLanes)));
         });
       });
+      // The sums of all chunks are still in a cache.
+      if (args.epilogue)
+        b.loop(b.mul(group, rowsPerGroup), b.mul(b.add(group, 1), rowsPerGroup), 1, [&](Value row) {
+          for (int64_t c = 0; c < b.registers.tiles; ++c)
+            epilogue.applyTo(output, {n, row, b.add(pixel, c * kLanes)}, b.mask(b.sub(valid, b.index(c * kLanes))));
+        });
     });
   });
 }

@@ -6,7 +6,9 @@
 using namespace mlir;
 using namespace mlir::quanta;
 
-bool mlir::quanta::hasEpilogue(StringRef family, DictionaryAttr config) {
+bool mlir::quanta::hasEpilogue(StringRef family, DictionaryAttr config) { return family == "conv2d" || storesCodes(family, config); }
+
+bool mlir::quanta::storesCodes(StringRef family, DictionaryAttr config) {
   return family == "integer_conv2d" || family == "layer_norm" || family == "rms_norm" || (family == "linear" && config.contains("activation"));
 }
 
@@ -44,6 +46,18 @@ Value Epilogue::apply(Value lanes, Load load) const {
     wide->getResult(0).setType(VectorType::get({kLanes}, op.getResult(0).getType()));
   }
   return mapping.lookup(body.getTerminator()->getOperand(0));
+}
+
+Value Epilogue::loadPixels(Value operand, EpilogueOperand kind, ValueRange place, Value lanes) const {
+  if (kind == EpilogueOperand::Channel)
+    return b.splat(b.load(operand, place[1]));
+  Value pixels = memref::CollapseShapeOp::create(b, operand, ArrayRef<ReassociationIndices>{{0}, {1}, {2, 3}});
+  return b.loadMasked(pixels, place, lanes, b.tileOf(0.0f));
+}
+
+void Epilogue::applyTo(Value result, ValueRange place, Value lanes) const {
+  auto load = [&](Value operand, EpilogueOperand kind) { return loadPixels(operand, kind, place, lanes); };
+  b.storeMasked(apply(b.loadMasked(result, place, lanes, b.tileOf(0.0f)), load), result, place, lanes);
 }
 
 Value Epilogue::encode(Value lanes, Load load) const {

@@ -10,8 +10,9 @@ namespace mlir::quanta {
 /// How an epilogue's operand follows the kernel's result: element by element, or one for each output channel.
 enum class EpilogueOperand : int64_t { Element, Channel };
 
-/// Whether quanta-fuse-epilogues may give kernels of this family and config an epilogue.
+/// Whether quanta-fuse-epilogues may give kernels of this family and config an epilogue; whether they can store codes.
 bool hasEpilogue(StringRef family, DictionaryAttr config);
+bool storesCodes(StringRef family, DictionaryAttr config);
 
 /// The epilogue of a kernel, if it has one. Its config has then `epilogue`, a function of the sum and its operands, and `operands`,
 /// how each follows the result; with `result_encoding`, an #quanta.affine, codes of the result are stored: the last of the
@@ -27,6 +28,10 @@ public:
   /// 16 lanes of an operand.
   using Load = function_ref<Value(Value operand, EpilogueOperand kind)>;
   Value apply(Value lanes, Load load) const;
+  /// To lanes of a result [N, O, pixels] that is stored already, at {n, channel, pixel}.
+  void applyTo(Value result, ValueRange place, Value lanes) const;
+  /// Lanes of an operand of such a result.
+  Value loadPixels(Value operand, EpilogueOperand kind, ValueRange place, Value lanes) const;
   /// Their codes, a byte each.
   Value encode(Value lanes, Load load) const;
   /// The code of zero.

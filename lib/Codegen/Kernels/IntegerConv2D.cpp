@@ -407,14 +407,11 @@ private:
   }
 
   void store(Value result, Value row, int64_t tile) {
-    auto load = [&](Value operand, EpilogueOperand kind) -> Value {
-      if (kind == EpilogueOperand::Channel)
-        return b.splat(b.load(operand, {row}));
-      return b.loadMasked(withPixels(operand), {n, row, firstPixels[tile]}, exists[tile], b.tileOf(0.0f));
-    };
+    SmallVector<Value> place{n, row, firstPixels[tile]};
+    auto load = [&](Value operand, EpilogueOperand kind) { return epilogue.loadPixels(operand, kind, place, exists[tile]); };
     result = epilogue.apply(result, load);
     if (epilogue.floats)
-      b.storeMasked(result, output, {n, row, firstPixels[tile]}, exists[tile]);
+      b.storeMasked(result, output, place, exists[tile]);
     if (epilogue.codes)
       storeCodes(epilogue.encode(result, load), row, tile);
   }
