@@ -2,15 +2,17 @@
 """Each shared language and vision model in a few bits, beside ONNX Runtime's options: metric, bits, speed, memory, start-up, file size.
 
 usage: end_to_end.py TOOLS MODELS [--models NAME ...] [--rows NAME ...] [--limit N] [--samples N] [--threads 1,2] [--rounds N]
-                     [--seconds S] [--out FILE]
+                     [--seconds S] [--quiet COMMAND] [--out FILE]
 
-`metric` is the perplexity of the first --limit windows of 256 tokens, or the top-1 of so many images (0: all of the dev half). `bits`
-counts all that is stored for the layers that a row quantizes: codes, scales and zero points. Speed is tokens a second of one window of 256, or
-images a second of 32, the median of --rounds processes that take turns, each the median of --seconds of runs. `MiB` is what loading and running
-adds to a process, one thread; `start` the time from loading to the first result of that input; `file` what is stored, model and engine. ONNX Runtime's
-`MatMulNBits` models are made here, rounded to nearest in symmetric blocks of 128 with int8 arithmetic (accuracy_level 4), its
-dynamic int8 ones by its own tool. The head of a language model stays in float everywhere. Recipes that look at data take --samples samples; with 0 rows that
-need data round to nearest instead, or are left out. A row that is in --out (one JSON object a line) is not measured again.
+`metric` is the perplexity of the first --limit windows of 256 tokens, or the top-1 of so many images (0: all of the dev
+half). `bits` counts all that is stored for the layers that a row quantizes: codes, scales and zero points. Speed is tokens a
+second of one window of 256, or images a second of 32, the median of --rounds processes that take turns, each the median of
+--seconds of runs, behind the words of --quiet: say a command that keeps other processes away. `MiB` is what loading and
+running adds to a process, one thread; `start` the time from loading to the first result of that input; `file` what is stored,
+model and engine. ONNX Runtime's `MatMulNBits` models are made here, rounded to nearest in symmetric blocks of 128 with int8
+arithmetic (accuracy_level 4), its dynamic int8 ones by its own tool. The head of a language model stays in float everywhere.
+Recipes that look at data take --samples samples; with 0 rows that need data round to nearest instead, or are left out. A row
+that is in --out (one JSON object a line) is not measured again.
 """
 import argparse
 import ctypes
@@ -122,6 +124,7 @@ parser.add_argument("--samples", type=int, default=128)
 parser.add_argument("--threads", default="1,2")
 parser.add_argument("--rounds", type=int, default=5)
 parser.add_argument("--seconds", type=float, default=1)
+parser.add_argument("--quiet", default="", help="words to put in front of what is timed")
 parser.add_argument("--out", default="end_to_end.jsonl")
 arguments = parser.parse_args()
 dev = os.path.join(arguments.models_folder, "dev")
@@ -268,7 +271,7 @@ def measure(model, row, scratch):
     runs = {count: [] for count in threads}
     for _ in range(arguments.rounds):
         for count in threads:
-            words = [sys.executable, __file__, "--child", path, inputs, str(count), str(arguments.seconds)]
+            words = [*arguments.quiet.split(), sys.executable, os.path.abspath(__file__), "--child", path, inputs, str(count), str(arguments.seconds)]
             process = subprocess.run(words, stdout=subprocess.PIPE, text=True)
             if process.returncode:
                 sys.exit(f"{model}, {row}: the run failed")
