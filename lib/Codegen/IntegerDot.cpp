@@ -168,6 +168,10 @@ Value mlir::quanta::emitPairDot(KernelBuilder &b, Value sums, Value codes, Value
   return DotEmitter(b).emitPairs(sums, codes, activations);
 }
 
+bool mlir::quanta::multipliesSignedBytes(const ::quanta::TargetLevel &level) {
+  return level.dot == IntegerDot::ArmSigned || level.dot == IntegerDot::ArmWords;
+}
+
 bool mlir::quanta::multipliesWholeBytes(const ::quanta::TargetLevel &level) {
   switch (level.dot) {
   case IntegerDot::X86Bytes:

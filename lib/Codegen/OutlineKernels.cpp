@@ -6,6 +6,7 @@
 //===--------------------------------------------------------------------------------------------------------------------===//
 #include "ActivationFunction.h"
 #include "FoldZeros.h"
+#include "Kernels/CodedProduct.h"
 #include "Kernels/IntegerConv2D.h"
 #include "Kernels/IntegerLinear.h"
 #include "Kernels/Quantize.h"
@@ -355,7 +356,7 @@ private:
     if (!dynamic && !isa<AffineAttr, TwinAttr, Log2Attr>(encoding))
       return op.emitOpError() << "activations can be encoded as #quanta.affine, #quanta.twin, #quanta.log2, or #quanta.uniform with "
                                  "group = 0, scale = f32 and a symmetric zero and 2 to 8 bits or an offset and 1 to 7, but got " << encoding;
-    if (dynamic && type(op.getInput()).isDynamicDim(1))
+    if (dynamic && type(op.getInput()).getRank() == 2 && type(op.getInput()).isDynamicDim(1))
       return op.emitOpError() << "expected a static number of columns but got " << op.getInput().getType();
     activations[op.getResult()] = {op, Value(), Value(), Value(), Value(), Value(), ImagePads()};
     return success();
@@ -445,6 +446,9 @@ private:
     auto stored = activations.find(x);
     if (stored == activations.end())
       return user->emitOpError() << "expected encoded activations to come from quanta.quantize";
+    if (isa<UniformAttr>(getEncoding(x.getType())) && type(x).getRank() != 2)
+      return user->emitOpError() << "expected a product of two encoded activations, whose rows have scales of their own only if they are "
+                                    "not what is summed up, but got " << x.getType();
     return decode(stored->second);
   }
 
@@ -516,18 +520,34 @@ private:
   Value matmul(Value lhs, Value rhs, bool transposeRhs, float scale) {
     NamedAttrList config;
     config.set("scale", b.getF32FloatAttr(scale));
+    return matmul("matmul", lhs, rhs, transposeRhs, config);
+  }
+
+  Value matmul(StringRef family, Value lhs, Value rhs, bool transposeRhs, NamedAttrList config) {
     if (transposeRhs)
       config.set("transpose_rhs", b.getUnitAttr());
     auto batch = [&](int64_t d) { return type(lhs).getDimSize(d) == 1 ? size(rhs, d) : size(lhs, d); };
     Value destination = empty({batch(0), batch(1), size(lhs, 2), size(rhs, transposeRhs ? 2 : 3)}, b.getF32Type());
-    return kernel("matmul", {lhs, rhs}, {}, destination, config);
+    return kernel(family, {lhs, rhs}, {}, destination, config);
+  }
+
+  /// A product of codes, which the kernel makes of what was encoded.
+  Value integerMatmul(Value lhs, Value rhs, Attribute left, Attribute right, bool transposeRhs) {
+    NamedAttrList config;
+    config.set("lhs", left);
+    config.set("rhs", right);
+    return matmul("integer_matmul", lhs, rhs, transposeRhs, config);
   }
 
   LogicalResult convert(MatmulOp op) {
     if (failed(checkFloat(op)))
       return failure();
     int64_t rank = type(op.getLhs()).getRank();
-    FailureOr<Value> left = getFloats(op, op.getLhs()), right = getFloats(op, op.getRhs());
+    Attribute leftEncoding = getEncoding(op.getLhs().getType()), rightEncoding = getEncoding(op.getRhs().getType());
+    bool integers = activations.contains(op.getLhs()) && activations.contains(op.getRhs()) &&
+                    ProductOfCodes::get(leftEncoding, rightEncoding, op.getTransposeRhs());
+    auto read = [&](Value x) { return integers ? FailureOr<Value>(activations[x].op.getInput()) : getFloats(op, x); };
+    FailureOr<Value> left = read(op.getLhs()), right = read(op.getRhs());
     if (failed(left) || failed(right))
       return failure();
     Value lhs = *left, rhs = *right;
@@ -536,7 +556,9 @@ private:
         if (type(lhs).getDimSize(d) != type(rhs).getDimSize(d))
           return op.emitOpError() << "expected equal leading batch dimensions but got " << lhs.getType() << " and " << rhs.getType();
     }
-    Value y = matmul(collapseTo(lhs, 4), collapseTo(rhs, 4), op.getTransposeRhs(), 1.0f);
+    Value lhs4 = collapseTo(lhs, 4), rhs4 = collapseTo(rhs, 4);
+    Value y = integers ? integerMatmul(lhs4, rhs4, leftEncoding, rightEncoding, op.getTransposeRhs())
+                       : matmul(lhs4, rhs4, op.getTransposeRhs(), 1.0f);
     return replace(op, restore(y, op.getResult(), lhs));
   }
 

@@ -154,6 +154,42 @@ func.func @static_activations(%x: tensor<?x72xf32>) -> (tensor<?x2xf32>, tensor<
 
 // -----
 
+// Products of two encoded activations are those of codes, which the kernel makes of floats; where it cannot, the nearest values are
+// multiplied: what is summed up must share a scale, and codes of 7 logarithmic bits are exponents of 128 values.
+// CHECK-LABEL: func @codes(
+// CHECK-SAME: %[[P:[a-z0-9]*]]: tensor<1x2x?x?xf32>, %[[V:[a-z0-9]*]]: tensor<1x2x?x8xf32>
+// CHECK: %[[Y:.*]] = quanta.kernel "integer_matmul" ins(%[[P]], %[[V]] : {{.*}} {lhs = #twin8m5, rhs = #a8x1}
+// CHECK: quanta.kernel "integer_matmul" ins(%[[Y]], %[[V]] : {{.*}} {lhs = #s8row, rhs = #s8row, transpose_rhs}
+// CHECK: quanta.kernel "matmul"
+#probabilities = #quanta.twin<bits = 8, scale = 2.44140625E-4 : f32, shift = 5, negative = false>
+#values = #quanta.affine<bits = 8, scales = [2.000000e-02], zeros = [3]>
+#rows = #quanta.uniform<bits = 8, scale = f32>
+#wide = #quanta.log2<bits = 7, scale = 1.0 : f32, root = false>
+func.func @codes(%p: tensor<1x2x?x?xf32>, %v: tensor<1x2x?x8xf32>) -> (tensor<1x2x?x?xf32>, tensor<1x2x?x8xf32>) {
+  %pq = quanta.quantize %p : tensor<1x2x?x?xf32> to tensor<1x2x?x?xf32, #probabilities>
+  %vq = quanta.quantize %v : tensor<1x2x?x8xf32> to tensor<1x2x?x8xf32, #values>
+  %y = quanta.matmul %pq, %vq : (tensor<1x2x?x?xf32, #probabilities>, tensor<1x2x?x8xf32, #values>) -> tensor<1x2x?x8xf32>
+  %yr = quanta.quantize %y : tensor<1x2x?x8xf32> to tensor<1x2x?x8xf32, #rows>
+  %vr = quanta.quantize %v : tensor<1x2x?x8xf32> to tensor<1x2x?x8xf32, #rows>
+  %s = quanta.matmul %yr, %vr {transpose_rhs} : (tensor<1x2x?x8xf32, #rows>, tensor<1x2x?x8xf32, #rows>) -> tensor<1x2x?x?xf32>
+  %pw = quanta.quantize %p : tensor<1x2x?x?xf32> to tensor<1x2x?x?xf32, #wide>
+  %w = quanta.matmul %pw, %vq : (tensor<1x2x?x?xf32, #wide>, tensor<1x2x?x8xf32, #values>) -> tensor<1x2x?x8xf32>
+  return %s, %w : tensor<1x2x?x?xf32>, tensor<1x2x?x8xf32>
+}
+
+// -----
+
+#rows = #quanta.uniform<bits = 8, scale = f32>
+
+func.func @rows_are_summed(%p: tensor<1x2x?x?xf32>, %v: tensor<1x2x?x8xf32>) -> tensor<1x2x?x8xf32> {
+  %q = quanta.quantize %v : tensor<1x2x?x8xf32> to tensor<1x2x?x8xf32, #rows>
+  // expected-error@+1 {{expected a product of two encoded activations, whose rows have scales of their own only if they are not what is summed up}}
+  %y = quanta.matmul %p, %q : (tensor<1x2x?x?xf32>, tensor<1x2x?x8xf32, #rows>) -> tensor<1x2x?x8xf32>
+  return %y : tensor<1x2x?x8xf32>
+}
+
+// -----
+
 // The regions of a twin grid are two segments of codes, one behind the other, that meet the same weights.
 // CHECK-LABEL: func @two_regions
 // CHECK-DAG: %[[TABLE:.*]] = arith.constant dense<{{\[\[}}0, 0, 72, 0], [0, 128, 72, 0]]> : tensor<2x4xi32>

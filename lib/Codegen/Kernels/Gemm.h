@@ -37,6 +37,9 @@ void emitGemmRows(KernelBuilder &b, const GemmTile &tile, Value begin, Value end
 /// Runs `body(row, count)` for blocks of `most` of the rows `begin` to `end`, then of 4, 2 and 1.
 void forRowBlocks(KernelBuilder &b, Value begin, Value end, int64_t most, function_ref<void(Value row, int64_t count)> body);
 
+/// Transposes 16 tiles of 16 lanes, in place.
+void transposeTiles(KernelBuilder &b, SmallVectorImpl<Value> &rows);
+
 /// Runs `body(k0, count, first)` for chunks of at most `chunk` of the `total` contraction columns; `first` is null when one
 /// chunk is certain.
 void emitChunks(KernelBuilder &b, Value total, int64_t chunk, function_ref<void(Value, Value, Value)> body);

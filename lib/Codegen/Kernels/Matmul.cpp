@@ -5,8 +5,8 @@
 using namespace mlir;
 using namespace mlir::quanta;
 
-/// Transposes 16 tiles of 16 lanes: at distance d, lanes whose bit d is clear come from row i, the others from row i + d.
-static void transposeTiles(KernelBuilder &b, SmallVectorImpl<Value> &rows) {
+/// At distance d, lanes whose bit d is clear come from row i, the others from row i + d.
+void mlir::quanta::transposeTiles(KernelBuilder &b, SmallVectorImpl<Value> &rows) {
   for (int64_t distance : {8, 4, 2, 1}) {
     SmallVector<int64_t> low, high;
     for (int64_t lane = 0; lane < kLanes; ++lane) {

@@ -222,6 +222,7 @@ KernelEmitter mlir::quanta::lookupKernel(StringRef family) {
   return llvm::StringSwitch<KernelEmitter>(family)
       .Case("linear", emitLinear)
       .Case("matmul", emitMatmul)
+      .Case("integer_matmul", emitIntegerMatmul)
       .Case("conv2d", emitConv2D)
       .Case("layer_norm", emitLayerNorm)
       .Case("rms_norm", emitRMSNorm)

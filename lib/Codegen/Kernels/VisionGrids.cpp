@@ -39,29 +39,78 @@ static Value emitTwin(KernelBuilder &b, TwinAttr twin, Value x) {
   return b.fma(fine, b.f32(step), large);
 }
 
-/// The exponent of u·√2 is the nearest one of u, and that of u²·√2 twice the nearest half of one.
-static Value emitLog2(KernelBuilder &b, Log2Attr log, Value x) {
-  auto i32 = [&](int32_t value) { return Value(arith::ConstantOp::create(b, b.getI32IntegerAttr(value))); };
+/// √2 as an f32 has it.
+static constexpr float kRoot = 0x1.6a09e6p0f;
+
+static Value integerLike(KernelBuilder &b, Value like, int32_t value) {
+  auto vector = dyn_cast<VectorType>(like.getType());
+  return vector ? b.tileOf(value) : arith::ConstantOp::create(b, b.getI32IntegerAttr(value)).getResult();
+}
+
+static Type withElements(Value like, Type element) {
+  auto vector = dyn_cast<VectorType>(like.getType());
+  return vector ? VectorType::get(vector.getShape(), element) : element;
+}
+
+/// The i32 code, 2^bits − 1 or more for zero. The exponent of u·√2 is the nearest one of u, and that of u²·√2 twice the nearest half of one.
+static Value emitLogCode(KernelBuilder &b, Log2Attr log, Value x) {
   float scale = log.getScale().getValue().convertToFloat();
-  int32_t zero = (1 << log.getBits()) - 1;
-  Value u = arith::MaximumFOp::create(b, b.mulf(x, b.f32(1 / scale)), b.f32(0.0f));
+  Value u = arith::MaximumFOp::create(b, b.mulf(x, constantLike(b, x, 1 / scale)), constantLike(b, x, 0.0f));
   if (log.getRoot())
     u = b.mulf(u, u);
-  Value bits = arith::BitcastOp::create(b, b.getI32Type(), b.mulf(u, b.f32(0x1.6a09e6p0f)));
-  Value code = b.max(b.sub(i32(127), arith::ShRUIOp::create(b, bits, i32(23))), i32(0));
-  auto power = [&](Value exponent) {
-    Value field = arith::ShLIOp::create(b, b.sub(i32(127), exponent), i32(23));
-    return Value(arith::BitcastOp::create(b, b.getF32Type(), field));
-  };
-  Value value;
+  Value bits = arith::BitcastOp::create(b, withElements(x, b.getI32Type()), b.mulf(u, constantLike(b, x, kRoot)));
+  Value exponent = arith::ShRUIOp::create(b, bits, integerLike(b, bits, 23));
+  return b.max(b.sub(integerLike(b, bits, 127), exponent), integerLike(b, bits, 0));
+}
+
+/// 2^(−exponent), of a normal number.
+static Value emitPower(KernelBuilder &b, Value exponent) {
+  Value field = arith::ShLIOp::create(b, b.sub(integerLike(b, exponent, 127), exponent), integerLike(b, exponent, 23));
+  return arith::BitcastOp::create(b, withElements(exponent, b.getF32Type()), field);
+}
+
+static Value emitLog2(KernelBuilder &b, Log2Attr log, Value x) {
+  float scale = log.getScale().getValue().convertToFloat();
+  Value code = emitLogCode(b, log, x), zero = integerLike(b, code, (1 << log.getBits()) - 1), one = integerLike(b, code, 1), value;
   if (log.getRoot()) {
-    Value odd = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, b.andi(code, i32(1)), i32(0));
-    Value half = power(arith::ShRUIOp::create(b, b.add(code, i32(1)), i32(1)));
-    value = b.mulf(half, arith::SelectOp::create(b, odd, b.f32(0x1.6a09e6p0f * scale), b.f32(scale)));
+    Value odd = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, b.andi(code, one), integerLike(b, code, 0));
+    Value half = emitPower(b, arith::ShRUIOp::create(b, b.add(code, one), one));
+    value = b.mulf(half, arith::SelectOp::create(b, odd, constantLike(b, x, kRoot * scale), constantLike(b, x, scale)));
   } else {
-    value = b.mulf(power(code), b.f32(scale));
+    value = b.mulf(emitPower(b, code), constantLike(b, x, scale));
   }
-  return arith::SelectOp::create(b, b.less(code, i32(zero)), value, b.f32(0.0f));
+  return arith::SelectOp::create(b, b.less(code, zero), value, constantLike(b, x, 0.0f));
+}
+
+SmallVector<LogRegion> mlir::quanta::getLogRegions(Log2Attr log) {
+  float scale = log.getScale().getValue().convertToFloat();
+  int32_t most = (1 << log.getBits()) - 2, step = log.getRoot() ? 2 : 1; // zero is the last code
+  SmallVector<LogRegion> regions;
+  for (int32_t odd = 0; odd < step; ++odd)
+    for (int32_t first = odd; first <= most; first += kLogExponents * step) {
+      // Code 2e − 1 stands for √2 · 2^(−e).
+      int32_t exponent = (first + odd) / step + kLogExponents - 1;
+      regions.push_back({std::ldexp(odd ? kRoot * scale : scale, -exponent), first, std::min(most, first + (kLogExponents - 1) * step)});
+    }
+  return regions;
+}
+
+SmallVector<Value> mlir::quanta::emitLogCodes(KernelBuilder &b, Log2Attr log, Value x) {
+  Value code = emitLogCode(b, log, x), none = constantLike(b, x, 0.0f);
+  int32_t step = log.getRoot() ? 2 : 1;
+  SmallVector<Value> codes;
+  for (const LogRegion &region : getLogRegions(log)) {
+    Value distance = b.sub(code, integerLike(b, code, region.first));
+    Value inside = arith::CmpIOp::create(b, arith::CmpIPredicate::ule, distance, integerLike(b, code, region.last - region.first));
+    if (step == 2) {
+      Value even = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, b.andi(distance, integerLike(b, code, 1)), integerLike(b, code, 0));
+      inside = arith::AndIOp::create(b, inside, even);
+      distance = arith::ShRUIOp::create(b, distance, integerLike(b, code, 1));
+    }
+    Value power = emitPower(b, b.sub(distance, integerLike(b, code, kLogExponents - 1)));
+    codes.push_back(arith::SelectOp::create(b, inside, power, none));
+  }
+  return codes;
 }
 
 Value mlir::quanta::emitNearest(KernelBuilder &b, EncodingAttrInterface encoding, Value x) {

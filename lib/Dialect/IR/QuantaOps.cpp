@@ -296,8 +296,8 @@ LogicalResult QuantizeOp::verify() {
     return emitOpError() << "expected an f32 operand without an encoding but got " << input;
   if (!getEncoding(result))
     return emitOpError() << "expected a result with an encoding but got " << result;
-  if (isa<UniformAttr>(getEncoding(result)) && input.getRank() != 2)
-    return emitOpError() << "expected an operand of rank 2, tokens and channels, but got " << input;
+  if (isa<UniformAttr>(getEncoding(result)) && input.getRank() < 2)
+    return emitOpError() << "expected an operand of rank 2 or more, tokens and channels, but got " << input;
   if (dropEncoding(result) != input)
     return emitOpError() << "expected a result of the operand's shape and type but got " << result;
   return success();

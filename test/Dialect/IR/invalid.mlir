@@ -369,9 +369,9 @@ func.func private @affine_columns(tensor<64x8xf32, #quanta.affine<bits = 8, spli
 
 // -----
 
-func.func @quantize_rank(%x: tensor<2x?x8xf32>) {
-  // expected-error@+1 {{expected an operand of rank 2, tokens and channels, but got 'tensor<2x?x8xf32>'}}
-  %q = quanta.quantize %x : tensor<2x?x8xf32> to tensor<2x?x8xf32, #quanta.uniform<bits = 8>>
+func.func @quantize_rank(%x: tensor<8xf32>) {
+  // expected-error@+1 {{expected an operand of rank 2 or more, tokens and channels, but got 'tensor<8xf32>'}}
+  %q = quanta.quantize %x : tensor<8xf32> to tensor<8xf32, #quanta.uniform<bits = 8>>
   return
 }
 

@@ -246,7 +246,7 @@ def Quanta_QuantizeOp : Quanta_ComputeOp<"quantize"> {
 
     * `#quanta.twin` and `#quanta.log2`: likewise, on the grids that they describe.
 
-    C1: `input` is f32 without an encoding, of rank 2 for `uniform`. C2: the result has the same shape and an encoding.
+    C1: `input` is f32 without an encoding, of rank 2 for `uniform`, or of more where products of two activations read it. C2: the result has the same shape and an encoding.
 
     ```mlir
     %q = quanta.quantize %x : tensor<?x384xf32> to tensor<?x384xf32, #quanta.uniform<bits = 8, scale = f32>>
