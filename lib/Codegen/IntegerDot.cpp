@@ -160,6 +160,12 @@ Value mlir::quanta::emitNeighbourDot(KernelBuilder &b, Value sums, Value codes, 
 
 Value mlir::quanta::emitNeighbourSum(KernelBuilder &b, Value sums) { return DotEmitter(b).sumNeighbours(sums); }
 
+bool mlir::quanta::looksUpBytes(const ::quanta::TargetLevel &level) { return level.dot == IntegerDot::X86Bytes && level.vectorBits == 256; }
+
+Value mlir::quanta::emitByteLookup(KernelBuilder &b, Value table, Value indices) {
+  return LLVM::CallIntrinsicOp::create(b, table.getType(), b.getStringAttr("llvm.x86.avx2.pshuf.b"), ValueRange{table, indices}).getResult(0);
+}
+
 bool mlir::quanta::multipliesPairs(const ::quanta::TargetLevel &level) {
   return llvm::any_of(instructions, [&](const Instructions &row) { return row.dot == level.dot && row.bits == level.vectorBits && row.pairs; });
 }

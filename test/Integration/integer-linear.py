@@ -19,10 +19,10 @@ emulator = sys.argv[2:]
 # Core that is compiled for, and core that runs it.
 CPUS = ([("neoverse-v1", "max"), ("neoverse-n1", "neoverse-n1"), ("cortex-a72", "cortex-a72")] if emulator
         else [(name, None) for name in ("native", "sapphirerapids", "skylake-avx512", "x86-64-v3", "x86-64-v2")])
-SHAPES = [(37, 100), (16, 33), (5, 300), (130, 256), (48, 20)]
+SHAPES = [(37, 100), (16, 33), (5, 300), (130, 256), (48, 20), (21, 128)]
 KINDS = [(bits, zero, 0) for bits in range(1, 9) for zero in ("symmetric", "point", "offset")]
 KINDS += [(2, zero, 3) for zero in ("symmetric", "offset", "symmetric", "symmetric", "symmetric")]
-GROUPS = [0, 32, 20, -1, 64, 7]
+GROUPS = [0, 32, 20, -1, 64, 7, 128]
 TOKEN = "#quanta.uniform<bits = 8, scale = f32>"
 # Shape, weights, their group, activations: bits, and where segments begin (at blocks of the weight, or not), scales, zero points.
 OTHERS = [(0, (4, "offset", 0), 32, (4,)), (3, (2, "symmetric", 0), 0, (7,)), (2, (3, "point", 0), 0, (2,)), (4, (2, "symmetric", 3), 7, (5,)),
@@ -30,6 +30,8 @@ OTHERS = [(0, (4, "offset", 0), 32, (4,)), (3, (2, "symmetric", 0), 0, (7,)), (2
           (2, (3, "point", 0), 64, (4, [32, 96], [0.3, 0.4, 0.5], [0, 3, -1])), (3, (2, "offset", 0), 32, (8, [64, 128], [0.03, 0.02, 0.01], [0, 7, -9])),
           (3, (2, "symmetric", 3), 0, (8, [], [0.02], [3])), (3, (1, "symmetric", 0), 0, (6, [96], [0.2, 0.1], [1, 0])),
           (4, (4, "symmetric", 0), 0, (8, [3, 11], [0.02, 0.03, 0.04], [0, 1, -1])), (2, (4, "point", 0), 7, (5, [], [0.2], [0]))]
+# The last group has two columns, a block of it goes on behind the end of the row.
+OTHERS += [(5, (1, "symmetric", 0), 7, None), (5, (4, "point", 0), 7, None), (5, (2, "symmetric", 3), 7, None)]
 # Two regions: bits, scale, shift, whether the fine one is negative.
 OTHERS += [(0, (4, "offset", 0), 32, ("twin", 8, 0.00130, 4, True)), (1, (8, "symmetric", 0), -1, ("twin", 8, 0.00098, 5, False)),
            (2, (3, "point", 0), 7, ("twin", 4, 0.02, 3, True)), (3, (2, "symmetric", 3), 0, ("twin", 6, 0.01, 2, False)),

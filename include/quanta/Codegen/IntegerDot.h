@@ -24,6 +24,10 @@ bool sumsNeighbours(const ::quanta::TargetLevel &level);
 Value emitNeighbourDot(KernelBuilder &b, Value sums, Value codes, Value activations);
 Value emitNeighbourSum(KernelBuilder &b, Value sums);
 
+/// True if looking bytes up is faster than multiplying single bits: table[16·(i div 16) + indices[i]] for 32 bytes i.
+bool looksUpBytes(const ::quanta::TargetLevel &level);
+Value emitByteLookup(KernelBuilder &b, Value table, Value indices);
+
 /// True if the target multiplies two rows of eight codes by two rows of eight activations at once.
 bool multipliesPairs(const ::quanta::TargetLevel &level);
 

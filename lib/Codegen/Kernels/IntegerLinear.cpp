@@ -11,6 +11,7 @@
 //
 //===------------------------------------------------------------------------------------------------------------------------===//
 #include "IntegerLinear.h"
+#include "BitLookups.h"
 #include "Gemm.h"
 #include "IntegerMatrix.h"
 #include "quanta/Codegen/IntegerDot.h"
@@ -53,17 +54,9 @@ private:
       b.ifThen(b.less(rows, b.index(fewest)), few, many);
   }
 
-  /// Whether the last block of columns is longer than what is stored of a row.
-  bool runsPast() const {
-    int64_t last = (weight.groups() - 1) * weight.groupColumns();
-    return last + llvm::alignTo(weight.columns() - last, weight.blockColumns()) > llvm::alignTo(weight.columns(), 64);
-  }
-
-  /// The activations of columns `column` to `column + 3` of a row in every lane.
+  /// The activations of columns `column` to `column + 3` of a row in every lane. Behind the last column, where codes are zero, anything.
   Value loadWord(Value row, Value column) {
     auto four = VectorType::get({4}, b.getI8Type()), word = VectorType::get({1}, b.getI32Type());
-    if (runsPast()) // codes are zero there
-      column = b.min(column, b.index(cast<MemRefType>(codes.getType()).getDimSize(1) - 4));
     Value loaded = vector::LoadOp::create(b, four, codes, ValueRange{row, column});
     return vector::BroadcastOp::create(b, b.i32Tile(), Value(vector::BitCastOp::create(b, word, loaded)));
   }
@@ -72,14 +65,16 @@ private:
 
   /// Tiles walked in turn: as many as leave their sums in registers.
   int64_t streams() {
+    if (lookups)
+      return std::min<int64_t>(4, weight.tiles() / 2 * 2);
     int64_t registers = b.level->vectorRegisters * b.level->vectorBits / 512 * 3 / 4; // of 16 lanes
     return std::clamp<int64_t>(llvm::bit_floor<uint64_t>(registers / (weight.sums(b) + 1)), 1, std::min<int64_t>(8, weight.tiles()));
   }
 
   /// Σ q·x of a part for each tile.
-  SmallVector<Value> multiplyBlocks(ArrayRef<Value> tiles, Value row, const Part &one) {
-    int64_t streamCount = tiles.size(), sums = weight.sums(b), most = weight.mostBlocks(b);
-    SmallVector<Value> none(streamCount * sums, b.tileOf(0));
+  SmallVector<Value> multiplyBlocks(ArrayRef<Value> tiles, Value row, const Part &one, Value index) {
+    int64_t streamCount = tiles.size(), sums = lookups ? 1 : weight.sums(b), most = lookups ? BitLookups::kMostBlocks : weight.mostBlocks(b);
+    SmallVector<Value> none(streamCount * sums, lookups ? lookups->zero() : b.tileOf(0));
     auto multiply = [&](Value begin, Value end) {
       SmallVector<Value> running = b.loop(begin, end, 1, none, [&](Value block, ValueRange running) {
         Value column = b.add(one.firstColumn, b.mul(block, weight.blockColumns()));
@@ -94,13 +89,16 @@ private:
         Value ahead = weight.lineAhead(b, b.add(one.firstBlock, block), streamCount);
         for (Value tile : tiles)
           weight.prefetch(b, tile, ahead);
-        for (int64_t s = 0; s < streamCount; ++s)
-          weight.accumulate(b, tiles[s], b.add(one.firstBlock, block), MutableArrayRef(next).slice(s * sums, sums), x);
+        if (lookups)
+          lookups->accumulate(tiles, index, block, b.add(one.firstBlock, block), next);
+        else
+          for (int64_t s = 0; s < streamCount; ++s)
+            weight.accumulate(b, tiles[s], b.add(one.firstBlock, block), MutableArrayRef(next).slice(s * sums, sums), x);
         return next;
       });
       SmallVector<Value> products;
       for (int64_t s = 0; s < streamCount; ++s)
-        products.push_back(weight.finish(b, ArrayRef(running).slice(s * sums, sums)));
+        products.push_back(lookups ? lookups->finish(running[s]) : weight.finish(b, ArrayRef(running).slice(s * sums, sums)));
       return products;
     };
     if (llvm::divideCeil(mostPartColumns(), weight.blockColumns()) <= static_cast<uint64_t>(most))
@@ -114,6 +112,8 @@ private:
   }
 
   void emitRow() {
+    if (BitLookups::serves(*b.level, weight))
+      lookups.emplace(static_cast<IntegerOperands &>(*this));
     int64_t streamCount = streams();
     Value row = b.index(0);
     b.parallel(b.index(llvm::divideCeil(weight.tiles(), streamCount)), [&](Value task) {
@@ -127,7 +127,7 @@ private:
         Part one = part(index);
         for (Value tile : tiles)
           weight.prefetchAffine(b, tile, one.group, streamCount);
-        SmallVector<Value> products = multiplyBlocks(tiles, row, one);
+        SmallVector<Value> products = multiplyBlocks(tiles, row, one, index);
         Value columnSum = b.splat(b.load(columnSums, {row, index}));
         SmallVector<Value> next;
         for (int64_t s = 0; s < streamCount; ++s)
@@ -137,6 +137,8 @@ private:
       for (int64_t s = 0; s < streamCount; ++s)
         store(totals[s], row, tiles[s]);
     });
+    if (lookups)
+      lookups->free();
   }
 
   //===- Several rows -----------------------------------------------------------------------------------------------------===//
@@ -340,6 +342,7 @@ private:
         store(totals ? b.loadTile(totals, {b.index(r * width + t), b.index(0)}) : sums[r * width + t], rowIndex[r], tiles[t]);
   }
 
+  std::optional<BitLookups> lookups; ///< instead of multiplications of one row
 };
 
 } // namespace

@@ -167,8 +167,8 @@ Value IntegerTiles::finish(KernelBuilder &b, ValueRange sums) const {
 SmallVector<Value> IntegerTiles::decode(KernelBuilder &b, Value tile, Value block, bool centred) const {
   SmallVector<Value> codes(blockWords());
   auto i8s = VectorType::get({4 * kLanes}, b.getI8Type());
-  if (isTernary() && b.level->vectorBits >= 512)
-    return decodeTernaryBytes(b, tile, block, centred);
+  if (isTernary())
+    return decodeTernary(b, tile, block, centred);
   if (centred && b.level->permutesBits && fields().size() == 1 && shape.bits < 8) {
     // Less half the range, a code is its lower bits below copies of its inverted highest one; with one bit those are above a 1.
     int64_t perWord = 8 / shape.bits;
@@ -181,21 +181,6 @@ SmallVector<Value> IntegerTiles::decode(KernelBuilder &b, Value tile, Value bloc
     Value zero = arith::ConstantOp::create(b, DenseElementsAttr::get(i8s, static_cast<int8_t>(*constantZero())));
     for (Value &code : codes)
       code = vector::BitCastOp::create(b, b.i32Tile(), b.sub(vector::BitCastOp::create(b, i8s, code), zero));
-    return codes;
-  }
-  if (isTernary()) {
-    // Digits above the byte: bytes of a word in turn, each in 16 bits of its own.
-    Value word = line(b, tile, block, 0), low = b.tileOf(0x00ff00ff);
-    Value even = b.andi(word, low), odd = b.andi(b.shiftRight(word, 8), low);
-    auto digits = [&](Value &half) {
-      Value tripled = b.mul(half, b.tileOf(3)); // below 2¹⁶ in each half
-      half = b.andi(tripled, low);
-      return b.andi(b.shiftRight(tripled, 8), low);
-    };
-    for (Value &code : codes) {
-      Value first = digits(even);
-      code = arith::OrIOp::create(b, first, Value(arith::ShLIOp::create(b, digits(odd), b.tileOf(8))));
-    }
     return codes;
   }
   for (const TileField &field : fields()) {
@@ -213,19 +198,26 @@ SmallVector<Value> IntegerTiles::decode(KernelBuilder &b, Value tile, Value bloc
   return codes;
 }
 
-SmallVector<Value> IntegerTiles::decodeTernaryBytes(KernelBuilder &b, Value tile, Value block, bool centred) const {
+SmallVector<Value> IntegerTiles::decodeTernary(KernelBuilder &b, Value tile, Value block, bool centred) const {
   auto i8s = VectorType::get({4 * kLanes}, b.getI8Type());
   auto bytesOf = [&](int value) {
     return Value(arith::ConstantOp::create(b, DenseElementsAttr::get(i8s, static_cast<int8_t>(value))));
   };
-  Value left = vector::BitCastOp::create(b, i8s, line(b, tile, block, 0));
+  // Less 128, since many targets compare signed bytes only; three times that is three times the byte, less 128.
+  Value left = arith::XOrIOp::create(b, vector::BitCastOp::create(b, i8s, line(b, tile, block, 0)), bytesOf(128));
   SmallVector<Value> codes;
   for (int64_t i = 0; i < blockWords(); ++i) {
     // The digit that three times the byte carries out: 1 from 256 / 3 on, 2 from 512 / 3 on.
-    auto reaches = [&](int least) { return Value(arith::CmpIOp::create(b, arith::CmpIPredicate::uge, left, bytesOf(least))); };
+    auto reaches = [&](int least) { return Value(arith::CmpIOp::create(b, arith::CmpIPredicate::sge, left, bytesOf(least - 128))); };
     int zero = centred ? 1 : 0;
-    Value digit = arith::SelectOp::create(b, reaches(86), bytesOf(1 - zero), bytesOf(-zero));
-    digit = arith::SelectOp::create(b, reaches(171), bytesOf(2 - zero), digit);
+    Value one = reaches(86), two = reaches(171), digit;
+    if (b.level->vectorBits >= 512) { // comparisons make masks
+      digit = arith::SelectOp::create(b, one, bytesOf(1 - zero), bytesOf(-zero));
+      digit = arith::SelectOp::create(b, two, bytesOf(2 - zero), digit);
+    } else { // comparisons make −1
+      auto extend = [&](Value mask) { return Value(arith::ExtSIOp::create(b, i8s, mask)); };
+      digit = b.sub(b.sub(bytesOf(-zero), extend(one)), extend(two));
+    }
     codes.push_back(vector::BitCastOp::create(b, b.i32Tile(), digit));
     left = addOpaquely(b, b.add(left, left), left);
   }

@@ -70,8 +70,7 @@ public:
   void prefetchAffine(KernelBuilder &b, Value tile, Value group, int64_t streams) const;
 
 private:
-  /// With comparisons of bytes, where those give masks.
-  SmallVector<Value> decodeTernaryBytes(KernelBuilder &b, Value tile, Value block, bool centred) const;
+  SmallVector<Value> decodeTernary(KernelBuilder &b, Value tile, Value block, bool centred) const;
   /// Powers of two by which sums are too small: of fields multiplied where they lie in their bytes, or shifted down.
   SmallVector<int> exponents(KernelBuilder &b) const;
   int exponent(KernelBuilder &b, const ::quanta::TileField &field, int64_t slot) const;
