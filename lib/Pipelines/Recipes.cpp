@@ -34,10 +34,6 @@ static std::string selectNames(const RecipeValues &values) {
   return text;
 }
 
-static std::string selectLayers(const RecipeValues &values) {
-  return "quanta-select-layers{head=" + values.lookup("head") + selectNames(values) + "}";
-}
-
 /// Parses uses of recipes; their options are complete.
 static llvm::Expected<std::vector<RecipeUse>> parseUses(StringRef text);
 
@@ -49,6 +45,14 @@ static std::string dataOptions(const RecipeValues &values, StringRef seed) {
     if (std::string value = values.lookup(key); !value.empty())
       text += (option + "=" + quote(value) + " ").str();
   return text;
+}
+
+static bool correctsBiases(const RecipeValues &values) { return values.lookup("correct-bias") == "true"; }
+
+/// Selects layers, and notes what they compute if their biases will be corrected.
+static std::string selectLayers(const RecipeValues &values) {
+  return "quanta-select-layers{head=" + values.lookup("head") + selectNames(values) + "}" +
+         (correctsBiases(values) ? ",quanta-measure-outputs{" + dataOptions(values, "seed") + "}" : "");
 }
 
 /// What follows the quantization of weights; begins with a comma.
@@ -131,7 +135,8 @@ std::string RecipeUse::getPipeline() const {
   if (recipe->encodes)
     text = selectLayers(values) + "," +
            (values.contains("ranks") ? chooseRanks(values, text) : recipe->calibrated ? buildCalibration(values, text) : text);
-  return text + quantizeActivations(values);
+  return text + quantizeActivations(values) +
+         (correctsBiases(values) ? ",quanta-correct-biases{" + dataOptions(values, "seed") + "}" : "");
 }
 
 static std::string buildFloat(const RecipeValues &) { return "quanta-leave-float"; }
@@ -267,7 +272,8 @@ static Options withSelection(Options options) {
                                      {"act", RecipeOption::Activation, "f32",
                                       "activations: f32, or int8-token, int8-tensor, int8-cluster: what shares a scale, of 2 to 8 bits"},
                                      {"act-range", RecipeOption::Word, "mse",
-                                      "how static ranges of activations are chosen: mse or minmax", 0, 0, {"mse", "minmax"}}})
+                                      "how static ranges of activations are chosen: mse or minmax", 0, 0, {"mse", "minmax"}},
+                                     {"correct-bias", RecipeOption::Flag, "false", "biases take the mean error of the outputs on data"}})
     options.push_back(option);
   return options;
 }
@@ -415,7 +421,7 @@ std::string mlir::quanta::describeRecipes() {
 
 /// Which layers and how their statistics are taken: not for one candidate to say.
 static bool saysWhichLayers(StringRef option) {
-  return llvm::is_contained({"head", "only", "keep", "act", "sequential", "ranks"}, option);
+  return llvm::is_contained({"head", "only", "keep", "act", "correct-bias", "sequential", "ranks"}, option);
 }
 
 static llvm::Error checkCandidate(const RecipeUse &use) {
@@ -624,8 +630,10 @@ llvm::Expected<std::vector<RecipeUse>> mlir::quanta::parseRecipes(StringRef text
                        "or another recipe behind it");
     std::string act = use.values.lookup("act"), bytes = use.values.lookup("bytes");
     bool allocates = !bytes.empty() && bytes != "0";
-    if ((use.recipe->calibrated || allocates || isStaticActivation(act)) && calibration.lookup("--calib").empty())
-      return userError("recipe '" + use.recipe->name + (use.recipe->calibrated ? "'" : allocates ? "' with bytes=" + bytes : "' with act=" + act) +
+    bool corrects = correctsBiases(use.values);
+    if ((use.recipe->calibrated || allocates || corrects || isStaticActivation(act)) && calibration.lookup("--calib").empty())
+      return userError("recipe '" + use.recipe->name +
+                       (use.recipe->calibrated ? "'" : allocates ? "' with bytes=" + bytes : corrects ? "' with correct-bias" : "' with act=" + act) +
                        " looks at data: give --calib=FILE, an .npz file of inputs, a folder of them, or an .npy token stream");
     for (const auto &entry : calibration)
       use.values[entry.first()] = entry.second;

@@ -1,15 +1,22 @@
 //===- EncodeVisionSites.cpp - Weights and activations get the grids that were found --------------------------------------===//
 #include "VisionSites.h"
 #include "quanta/Support/Error.h"
+#include "quanta/Support/Half.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/IRMapping.h"
 #include "llvm/Support/FormatVariadic.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace mlir::quanta;
 using ::quanta::ActivationFormat;
 using ::quanta::ActivationGrid;
 using ::quanta::MatrixView;
+
+double mlir::quanta::roundToHalf(double scale) {
+  float half = ::quanta::halfToFloat(::quanta::floatToHalf(static_cast<float>(scale)));
+  return half > 0 && std::isfinite(half) ? half : static_cast<float>(scale);
+}
 
 /// Encoded values by what they encode and how.
 using QuantizedValues = DenseMap<std::pair<Value, Attribute>, Value>;

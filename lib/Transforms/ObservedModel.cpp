@@ -37,17 +37,31 @@ llvm::Expected<CalibrationData> ObservedModel::open(int64_t samples, int64_t bat
   return CalibrationData::open(options.data, sampling, *ports);
 }
 
+void ObservedModel::observeValue(Value value, size_t number) {
+  OpBuilder builder(value.getContext());
+  builder.setInsertionPointAfterValue(value);
+  auto observer = ObserveOp::create(builder, value.getLoc(), value.getType(), value, "value" + std::to_string(number));
+  value.replaceAllUsesExcept(observer, observer);
+}
+
+llvm::Expected<std::vector<Array>> ObservedModel::takeObserved(ArrayMap &outputs, size_t count) {
+  std::vector<Array> observed;
+  for (size_t i = 0; i < count; ++i) {
+    auto found = outputs.find("observe:value" + std::to_string(i));
+    if (found == outputs.end() || found->second.getType() != ::quanta::DType::F32)
+      return userError("the model does not hand out an observed value of f32");
+    observed.push_back(found->second);
+    outputs.erase(found);
+  }
+  return observed;
+}
+
 llvm::Error ObservedModel::run(ArrayRef<Value> values, int64_t samples,
                             function_ref<llvm::Error(const CalibrationBatch &, const ArrayMap &, ArrayRef<Array>)> use) {
   IRMapping mapping;
   OwningOpRef<ModuleOp> graph(cast<ModuleOp>(module->clone(mapping)));
-  for (auto [i, original] : llvm::enumerate(values)) {
-    Value value = mapping.lookup(original);
-    OpBuilder builder(graph->getContext());
-    builder.setInsertionPointAfterValue(value);
-    auto observer = ObserveOp::create(builder, value.getLoc(), value.getType(), value, "value" + std::to_string(i));
-    value.replaceAllUsesExcept(observer, observer);
-  }
+  for (auto [i, original] : llvm::enumerate(values))
+    observeValue(mapping.lookup(original), i);
   auto runnable = prepare(*graph);
   if (!runnable)
     return runnable.takeError();
@@ -63,15 +77,10 @@ llvm::Error ObservedModel::run(ArrayRef<Value> values, int64_t samples,
     auto outputs = (*runnable)->run((*batch)->arrays);
     if (!outputs)
       return outputs.takeError();
-    std::vector<Array> observed;
-    for (size_t i = 0; i < values.size(); ++i) {
-      auto found = outputs->find("observe:value" + std::to_string(i));
-      if (found == outputs->end() || found->second.getType() != ::quanta::DType::F32)
-        return userError("the model does not hand out an observed value of f32");
-      observed.push_back(found->second);
-      outputs->erase(found);
-    }
-    if (llvm::Error error = use(**batch, *outputs, observed))
+    auto observed = takeObserved(*outputs, values.size());
+    if (!observed)
+      return observed.takeError();
+    if (llvm::Error error = use(**batch, *outputs, *observed))
       return error;
   }
 }

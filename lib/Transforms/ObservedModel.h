@@ -28,6 +28,9 @@ public:
                       use);
 
 protected:
+  /// Lets the graph that the value is in hand it out when it runs; takeObserved finds the first `count` of them, and leaves the others.
+  static void observeValue(Value value, size_t number);
+  static llvm::Expected<std::vector<::quanta::Array>> takeObserved(::quanta::ArrayMap &outputs, size_t count);
   llvm::Expected<std::unique_ptr<RunnableGraph>> prepare(ModuleOp graph);
   /// The model's data, `batch` samples at a time.
   llvm::Expected<::quanta::CalibrationData> open(int64_t samples, int64_t batch = 4);

@@ -2,10 +2,10 @@
 #ifndef QUANTA_LIB_TRANSFORMS_VISIONSITES_H
 #define QUANTA_LIB_TRANSFORMS_VISIONSITES_H
 
+#include "LayerConstants.h"
 #include "ProductSites.h"
 #include "SwitchedModel.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "llvm/ADT/SetVector.h"
 #include <deque>
 
 namespace mlir::quanta {
@@ -33,27 +33,6 @@ struct SiteState {
 
 /// The nearest scale that f16 has, if it has one.
 double roundToHalf(double scale);
-
-/// Changes constants of layers and norms. Old ones that nobody else uses go with `eraseReplaced`.
-class LayerConstants {
-public:
-  explicit LayerConstants(ModuleOp module) : module(module) {}
-
-  static bool isFloat(Value value);
-  static std::vector<double> read(Value constant);
-  void replace(OpOperand &operand, ArrayRef<double> values);
-
-  /// Of a linear layer or convolution. Without a bias: zeros.
-  static bool canChangeBias(Operation *op);
-  static std::vector<double> getBias(Operation *op);
-  void setBias(Operation *op, ArrayRef<double> values);
-
-  void eraseReplaced();
-
-private:
-  ModuleOp module;
-  llvm::SetVector<Operation *> replaced;
-};
 
 /// RepQ-ViT: for each layer norm whose only readers are linear layers among `states`, one grid of `bits` bits for all of its
 /// channels (`given` of its readers), which its parameters and its readers' weights and biases are changed for.

@@ -23,6 +23,14 @@
 // NODATA: recipe 'rtn' with act=int8-tensor looks at data: give --calib=FILE
 // RUN: not quantc %s -o %t.mlir --calib not-there.npz --recipe 'rtn{act=int4-cluster}' --dump-pass-pipeline 2>&1 | FileCheck %s --check-prefix=STATIC
 // STATIC: quanta-quantize-activations{act=int4-cluster data=not-there.npz {{.*}}range=mse samples=128
+// RUN: not quantc %s -o %t.mlir --calib not-there.npz --recipe 'rtn{act=int4-token correct-bias}' --dump-pass-pipeline 2>&1 | FileCheck %s --check-prefix=BIAS
+// BIAS: quanta-select-layers
+// BIAS-NEXT: quanta-measure-outputs{data=not-there.npz
+// BIAS-NEXT: quanta-quantize-weights
+// BIAS-NEXT: quanta-quantize-activations
+// BIAS-NEXT: quanta-correct-biases{data=not-there.npz
+// RUN: not quantc %s -o %t.o --recipe 'rtn{correct-bias}' 2>&1 | FileCheck %s --check-prefix=NOBIASDATA
+// NOBIASDATA: recipe 'rtn' with correct-bias looks at data: give --calib=FILE
 // RUN: quantc %s -o %t.html.mlir --recipe rtn --report %t.html && FileCheck %s --check-prefix=HTML < %t.html
 // HTML: <svg
 

@@ -921,6 +921,60 @@ def AddLowRank : Pass<"quanta-add-low-rank", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::quanta::QuantaDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
 }
 
+def MeasureOutputs : Pass<"quanta-measure-outputs", "::mlir::ModuleOp"> {
+  let summary = "note the mean of each channel of what selected layers compute";
+  let description = [{
+    Runs the model, as it is, on `samples` of `data`. Each selected `quanta.linear` and `quanta.conv2d` of @main with an f32 output
+    gets `quanta.output_mean`, the mean of each channel of its output (over tokens or pixels and samples), for
+    quanta-correct-biases to compare with. Layers whose bias is not a constant of f32 are left alone.
+
+    Preconditions: quanta-select-layers; `data`. Errors: missing or unfit data, outputs that are not finite. Cost: a compilation of
+    the model for the host and a run over the data.
+
+    ```mlir
+    %y = quanta.linear %x, %w {quanta.selected} : (tensor<?x384xf32>, tensor<2x384xf32>) -> tensor<?x2xf32>
+    ==>
+    %y = quanta.linear %x, %w {quanta.output_mean = array<f64: 0.25, -1.5>, quanta.selected} : ...
+    ```
+  }];
+  let options = [
+    Option<"data", "data", "std::string", "", "an .npz file, a folder of them, or an .npy token stream">,
+    Option<"samples", "samples", "int64_t", "128", "at most so many; of files the first ones, of a stream windows">,
+    Option<"window", "window", "int64_t", "256", "tokens of a sample of a stream">,
+    Option<"seed", "seed", "uint64_t", "0", "of the windows' offsets">,
+    Option<"threads", "threads", "unsigned", "0", "threads that run the model; 0 is one for each CPU">,
+  ];
+}
+
+def CorrectBiases : Pass<"quanta-correct-biases", "::mlir::ModuleOp"> {
+  let summary = "let biases take the mean error of what quantized layers compute";
+  let description = [{
+    For each layer with a `quanta.output_mean` (quanta-measure-outputs, before the layer was quantized) the bias becomes
+    b + E[y] − E[ŷ]: y is what the layer computed then, ŷ what it computes now, with its weights and its inputs as they are, on
+    `samples` of `data` (M. Nagel et al., Data-Free Quantization, 2019, in its empirical form). Layers are corrected from front to
+    back, those that read one value together; each is measured with the biases in front of it corrected, so that it makes up
+    for its own error and for what is left of theirs. A layer without a bias gets one. The attribute is removed.
+
+    Preconditions: `data`. Layers whose bias is not a constant of f32 are left alone. Errors: missing or unfit data, outputs that are not finite.
+    Cost: a compilation of the model for the host, and a run over the data for each value that such layers read. At run time nothing,
+    or a bias.
+
+    ```mlir
+    %y = quanta.linear %x, %w4 bias %b {quanta.output_mean = array<f64: 0.25, -1.5>} : ...
+    ==>
+    %y = quanta.linear %x, %w4 bias %b1 : ...
+    ```
+  }];
+  let options = [
+    Option<"data", "data", "std::string", "", "an .npz file, a folder of them, or an .npy token stream">,
+    Option<"samples", "samples", "int64_t", "128", "at most so many; of files the first ones, of a stream windows">,
+    Option<"window", "window", "int64_t", "256", "tokens of a sample of a stream">,
+    Option<"seed", "seed", "uint64_t", "0", "of the windows' offsets">,
+    Option<"threads", "threads", "unsigned", "0", "threads that run the model; 0 is one for each CPU">,
+  ];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+}
+
 //===- Allocation ---------------------------------------------------------------------------------------------------------===//
 
 def MeasureCandidates : Pass<"quanta-measure-candidates", "::mlir::ModuleOp"> {

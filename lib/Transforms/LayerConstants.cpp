@@ -1,15 +1,10 @@
-//===- VisionConstants.cpp - Constants of layers and norms change ---------------------------------------------------------===//
-#include "VisionSites.h"
-#include "quanta/Support/Half.h"
-#include <cmath>
+//===- LayerConstants.cpp - Constants of layers and norms change ----------------------------------------------------------===//
+#include "LayerConstants.h"
+#include "LayerSolver.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 
 using namespace mlir;
 using namespace mlir::quanta;
-
-double mlir::quanta::roundToHalf(double scale) {
-  float half = ::quanta::halfToFloat(::quanta::floatToHalf(static_cast<float>(scale)));
-  return half > 0 && std::isfinite(half) ? half : static_cast<float>(scale);
-}
 
 bool LayerConstants::isFloat(Value value) {
   auto constant = value ? value.getDefiningOp<arith::ConstantOp>() : arith::ConstantOp();
