@@ -44,7 +44,8 @@ FORMS = {"tensor": ("", "tensor"), "tensor minmax": ("", "tensor act-range=minma
          "searched token": ("smooth{bits=WEIGHT act-bits=ACTIVATION},", "token"),
          "rotate tensor": ("rotate,", "tensor"), "rotate token": ("rotate,", "token"),
          "rotate online token": ("rotate{online},", "token"),
-         "rptq after smooth": ("smooth,rptq,", "cluster")}
+         "rptq after smooth": ("smooth,rptq,", "cluster"), "corrected token": ("", "token correct-bias"),
+         "corrected rotate token": ("rotate,", "token correct-bias")}
 # BASELINES.md, of opt-wt2, llama-wt2 and the outlier variant: weights rounded to nearest (4 bits: groups of 128).
 REFERENCE = {"W8A8 token": (30.33, 30.40, 33.41), "W8A8 tensor minmax": (30.35, 30.94, 73.83),
              "W4A8 token": (30.81, 30.87, 34.55), "W4A4 token": (32.64, 36.26, 4.95e4)}
