@@ -1,4 +1,4 @@
-# REQUIRES: models
+# REQUIRES: models, onnx
 # RUN: %python %s %models
 """Reordered, scaled and rotated models compute what the originals do, to 1e-4, on every shared model; something was applied
 wherever the model's layers allow it, and every applied rewrite was verified."""
