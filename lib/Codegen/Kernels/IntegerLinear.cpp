@@ -68,7 +68,8 @@ private:
     if (lookups)
       return std::min<int64_t>(4, weight.tiles() / 2 * 2);
     int64_t registers = b.level->vectorRegisters * b.level->vectorBits / 512 * 3 / 4; // of 16 lanes
-    return std::clamp<int64_t>(llvm::bit_floor<uint64_t>(registers / (weight.sums(b) + 1)), 1, std::min<int64_t>(8, weight.tiles()));
+    int64_t sums = weight.sums(b), ofTile = sums == 1 ? 1 : sums + 1;
+    return std::clamp<int64_t>(llvm::bit_floor<uint64_t>(registers / ofTile), 1, std::min<int64_t>(8, weight.tiles()));
   }
 
   /// Σ q·x of a part for each tile.

@@ -5,6 +5,11 @@
 using namespace mlir;
 using namespace mlir::quanta;
 
+/// Rows of the right factor that are asked for ahead of their use.
+static constexpr int64_t kRowsAhead = 16;
+/// Rows of the left factor that share a copied panel of the right one: 256 × 512 floats stay in the second-level cache.
+static constexpr int64_t kRowsOfPanel = 256;
+
 /// At distance d, lanes whose bit d is clear come from row i, the others from row i + d.
 void mlir::quanta::transposeTiles(KernelBuilder &b, SmallVectorImpl<Value> &rows) {
   for (int64_t distance : {8, 4, 2, 1}) {
@@ -29,7 +34,7 @@ void mlir::quanta::emitMatmul(KernelBuilder &b, const KernelArgs &args) {
   bool transposed = args.has("transpose_rhs");
   float scale = args.getFloat("scale");
   Value heads = b.dim(y, 1), rows = b.dim(y, 2), columns = b.dim(y, 3), depth = b.dim(lhs, 3);
-  Value panels = b.ceilDiv(columns, b.registers.columns()), blocks = b.ceilDiv(rows, kRowBlock);
+  Value panels = b.ceilDiv(columns, b.registers.columns()), blocks = b.ceilDiv(rows, kRowsOfPanel);
   Value perMatrix = b.mul(panels, blocks);
 
   /// Index of a batch dimension in an operand that may broadcast or share heads among groups of queries.
@@ -45,8 +50,8 @@ void mlir::quanta::emitMatmul(KernelBuilder &b, const KernelArgs &args) {
   b.parallel(b.mul(b.mul(b.dim(y, 0), heads), perMatrix), [&](Value task) {
     Value matrix = b.div(task, perMatrix), within = b.rem(task, perMatrix);
     Value i = b.div(matrix, heads), h = b.rem(matrix, heads);
-    Value rowBegin = b.mul(b.div(within, panels), kRowBlock), column = b.mul(b.rem(within, panels), b.registers.columns());
-    Value rowEnd = b.min(rows, b.add(rowBegin, kRowBlock)), valid = b.sub(columns, column);
+    Value rowBegin = b.mul(b.div(within, panels), kRowsOfPanel), column = b.mul(b.rem(within, panels), b.registers.columns());
+    Value rowEnd = b.min(rows, b.add(rowBegin, kRowsOfPanel)), valid = b.sub(columns, column);
     Value li = batchIndex(lhs, 0, i, Value()), lh = batchIndex(lhs, 1, h, heads);
     Value ri = batchIndex(rhs, 0, i, Value()), rh = batchIndex(rhs, 1, h, heads);
     Value panel = b.scratch({b.registers.tiles, kChunk, kLanes}, b.getF32Type());
@@ -56,25 +61,26 @@ void mlir::quanta::emitMatmul(KernelBuilder &b, const KernelArgs &args) {
     };
 
     emitChunks(b, depth, kChunk, [&](Value begin, Value count, Value first) {
-      for (int64_t c = 0; c < b.registers.tiles; ++c) {
-        Value tileColumn = b.add(column, c * kLanes), tileValid = b.sub(valid, b.index(c * kLanes));
-        if (!transposed) {
-          Value mask = b.mask(tileValid);
-          b.loop(b.index(0), count, 1, [&](Value k) {
-            keep(b.loadMasked(rhs, {ri, rh, b.add(begin, k), tileColumn}, mask, zero), k, c);
-          });
-          continue;
-        }
-        Value lastColumn = b.sub(columns, b.index(1));
-        b.loop(b.index(0), count, kLanes, [&](Value k) {
-          Value mask = b.mask(b.sub(count, k));
-          SmallVector<Value> tiles;
-          for (int64_t lane = 0; lane < kLanes; ++lane)
-            tiles.push_back(b.loadMasked(rhs, {ri, rh, b.min(b.add(tileColumn, lane), lastColumn), b.add(begin, k)}, mask, zero));
-          transposeTiles(b, tiles);
-          for (int64_t lane = 0; lane < kLanes; ++lane)
-            keep(tiles[lane], b.add(k, lane), c);
+      auto tileColumn = [&](int64_t c) { return b.add(column, c * kLanes); };
+      if (!transposed) {
+        b.loop(b.index(0), count, 1, [&](Value k) {
+          for (int64_t c = 0; c < b.registers.tiles; ++c) {
+            b.prefetch(rhs, {ri, rh, b.add(begin, b.add(k, kRowsAhead)), tileColumn(c)}); // rows of a wide matrix lie far apart
+            keep(b.loadMasked(rhs, {ri, rh, b.add(begin, k), tileColumn(c)}, b.mask(b.sub(valid, b.index(c * kLanes))), zero), k, c);
+          }
         });
+      } else {
+        Value lastColumn = b.sub(columns, b.index(1));
+        for (int64_t c = 0; c < b.registers.tiles; ++c)
+          b.loop(b.index(0), count, kLanes, [&](Value k) {
+            Value mask = b.mask(b.sub(count, k));
+            SmallVector<Value> tiles;
+            for (int64_t lane = 0; lane < kLanes; ++lane)
+              tiles.push_back(b.loadMasked(rhs, {ri, rh, b.min(b.add(tileColumn(c), lane), lastColumn), b.add(begin, k)}, mask, zero));
+            transposeTiles(b, tiles);
+            for (int64_t lane = 0; lane < kLanes; ++lane)
+              keep(tiles[lane], b.add(k, lane), c);
+          });
       }
       GemmTile tile;
       tile.a = [&](Value row, Value k) { return b.load(lhs, {li, lh, row, b.add(begin, k)}); };
