@@ -189,7 +189,7 @@ private:
     auto kernel = x.getDefiningOp<KernelOp>();
     if (!affine || !kernel || kernel->getBlock() != encoder->getBlock() || !storesCodes(kernel.getFamily(), kernel.getConfig()) ||
         kernel.getNumResults() != 1 || kernel.getConfig().contains("result_encoding") ||
-        hasRows(kernel) != (encoder.getFamily() == "quantize"))
+        hasRows(kernel) != (encoder.getFamily() == "quantize") || kernel.getConfig().contains("quads") != encoder.getConfig().contains("quads"))
       return;
     auto stored = type(encoder.getResult(0));
     if (llvm::any_of(stored.getShape().drop_front(), ShapedType::isDynamic) ||

@@ -49,6 +49,10 @@ public:
       // The highest bit of a code is −128 of a signed byte where it is 128 of the code.
       sum = emitBytes(sum, b.andi(codes, b.tileOf(0x7f7f7f7f)), activations, 1);
       Value high = b.andi(codes, b.tileOf(static_cast<int32_t>(0x80808080u)));
+      if (found->dot == IntegerDot::ArmWords) { // two products of −128 · −128 would not fit 16 bits
+        high = emitBytes(b.tileOf(0), b.shiftRight(high, 7), activations, 1);
+        return b.add(sum, Value(arith::ShLIOp::create(b, high, b.tileOf(7))));
+      }
       return b.sub(sum, emitBytes(b.tileOf(0), high, activations, 1));
     }
     return emitBytes(sum, codes, activations, 1);

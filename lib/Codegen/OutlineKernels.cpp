@@ -9,6 +9,7 @@
 #include "Kernels/CodedProduct.h"
 #include "Kernels/IntegerConv2D.h"
 #include "Kernels/IntegerLinear.h"
+#include "Kernels/QuadConv2D.h"
 #include "Kernels/Quantize.h"
 #include "Kernels/Signs.h"
 #include "Kernels/VisionGrids.h"
@@ -255,15 +256,25 @@ private:
     parts = reorderForSigns(parts, shape[0], shape[1], taps, columns);
     if (!parts)
       return std::nullopt;
-    auto reordered = ConstantOp::create(b, op.getWeight().getLoc(), RankedTensorType::get({shape[0], columns}, b.getF32Type(), encoding), parts);
-    auto stored = weights.storeTiles(b, op, reordered.getResult());
-    reordered.erase();
-    if (failed(stored))
+    auto stored = storeReordered(op, parts, columns);
+    if (!stored)
       return std::nullopt;
     product.weight = *stored;
-    product.weight.config.set("matrix", stored->config.get("shape"));
     product.weight.config.set("columns", b.getI64IntegerAttr(shape[1] * taps));
     return product;
+  }
+
+  /// A weight in tiles whose columns were reordered; `matrix` of its config is its shape then.
+  template <typename Op> std::optional<StoredWeight> storeReordered(Op op, DictionaryAttr parts, int64_t columns) {
+    auto weightType = type(op.getWeight());
+    auto reordered = RankedTensorType::get({weightType.getDimSize(0), columns}, b.getF32Type(), weightType.getEncoding());
+    auto constant = ConstantOp::create(b, op.getWeight().getLoc(), reordered, parts);
+    auto stored = weights.storeTiles(b, op, constant.getResult());
+    constant.erase();
+    if (failed(stored))
+      return std::nullopt;
+    stored->config.set("matrix", stored->config.get("shape"));
+    return *stored;
   }
 
   /// The kernel's inputs; layers that read the signs of the same value share them.
@@ -358,17 +369,22 @@ private:
                                  "group = 0, scale = f32 and a symmetric zero and 2 to 8 bits or an offset and 1 to 7, but got " << encoding;
     if (dynamic && type(op.getInput()).getRank() == 2 && type(op.getInput()).isDynamicDim(1))
       return op.emitOpError() << "expected a static number of columns but got " << op.getInput().getType();
-    activations[op.getResult()] = {op, Value(), Value(), Value(), Value(), Value(), ImagePads()};
+    activations[op.getResult()].op = op;
     return success();
   }
+
+  /// Codes within pads, for convolutions.
+  struct StoredImage {
+    Value codes;
+    ImagePads pads;
+  };
 
   /// What kernels know of encoded activations; each form is made when the first of them asks for it.
   struct StoredActivation {
     QuantizeOp op;
     Value codes, scales, offsets; ///< scales and offsets: of #quanta.uniform
     Value values;
-    Value image; ///< codes within these pads, for convolutions
-    ImagePads pads;
+    StoredImage image, quads; ///< bytes of channels; words of four channels
   };
 
   /// What a column of an affine encoding has, for each column where segments differ.
@@ -412,25 +428,30 @@ private:
   }
 
   /// Codes with borders that are wide enough for all convolutions that read them; rank 4.
-  void encodeImage(StoredActivation &stored) {
-    if (stored.image)
+  void encodeImage(QuantizeOp op, StoredImage &image, bool quads) {
+    if (image.codes)
       return;
     OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPoint(stored.op);
-    Value x = stored.op.getInput();
-    for (Operation *user : stored.op->getUsers())
+    b.setInsertionPoint(op);
+    Value x = op.getInput();
+    ImagePads &pads = image.pads;
+    for (Operation *user : op->getUsers())
       if (auto conv = dyn_cast<Conv2DOp>(user))
-        stored.pads.include(conv.getPads(), conv.getStrides());
-    stored.pads.finish(type(x).getDimSize(3));
-    const ImagePads &pads = stored.pads;
+        pads.include(conv.getPads(), conv.getStrides());
+    if (!quads) // which are read pixel by pixel
+      pads.finish(type(x).getDimSize(3));
     SmallVector<OpFoldResult> shape = sizes(x);
     AffineExpr extent = b.getAffineSymbolExpr(0);
     shape[2] = affine::makeComposedFoldedAffineApply(b, b.getLoc(), extent + pads.top + pads.bottom, {shape[2]});
     shape[3] = affine::makeComposedFoldedAffineApply(b, b.getLoc(), extent + pads.left + pads.right, {shape[3]});
     NamedAttrList config;
-    config.set("activation", getEncoding(stored.op.getResult().getType()));
+    config.set("activation", getEncoding(op.getResult().getType()));
     setCorner(config, pads);
-    stored.image = kernel("quantize_image", {x}, {}, empty(shape, b.getI8Type()), config);
+    if (quads) {
+      shape[1] = b.getIndexAttr(llvm::divideCeil(type(x).getDimSize(1), kQuad));
+      config.set("quads", b.getUnitAttr());
+    }
+    image.codes = kernel("quantize_image", {x}, {}, empty(shape, quads ? b.getI32Type() : b.getI8Type()), config);
   }
 
   /// Where an image begins within its borders.
@@ -664,7 +685,10 @@ private:
       return failure();
     auto weightType = type(op.getWeight());
     auto product = findSignProduct(op, weightType.getDimSize(2) * weightType.getDimSize(3), op.getGroups());
-    auto weight = product ? FailureOr<StoredWeight>(product->weight) : weights.storeTiles(b, op, op.getWeight());
+    Attribute activation = getEncoding(op.getInput().getType());
+    bool integers = !product && hasIntegerConv2D(activation, getEncoding(weightType), weightType.getShape(), op.getGroups());
+    auto quads = integers ? storeQuads(op) : std::nullopt;
+    auto weight = product ? FailureOr<StoredWeight>(product->weight) : quads ? FailureOr<StoredWeight>(*quads) : weights.storeTiles(b, op, op.getWeight());
     if (failed(weight))
       return failure();
     NamedAttrList config = weight->config;
@@ -673,8 +697,6 @@ private:
     config.set("pads", op.getPadsAttr());
     config.set("groups", op.getGroupsAttr());
     config.set("dilations", op.getDilationsAttr());
-    Attribute activation = getEncoding(op.getInput().getType());
-    bool integers = !product && hasIntegerConv2D(activation, getEncoding(weightType), weightType.getShape(), op.getGroups());
     auto stored = activations.find(op.getInput());
     FailureOr<Value> x = integers && stored != activations.end() ? stored->second.op.getInput() : getFloats(op, op.getInput());
     if (failed(x))
@@ -683,11 +705,14 @@ private:
     if (integers) {
       if (failed(addZeros(op, cast<AffineAttr>(activation))))
         return failure();
-      encodeImage(stored->second);
-      inputs = {stored->second.image};
+      StoredImage &image = quads ? stored->second.quads : stored->second.image;
+      encodeImage(stored->second.op, image, quads.has_value());
+      inputs = {image.codes};
       config.set("activation", activation);
-      setCorner(config, stored->second.pads);
-      if (stored->second.pads.left + stored->second.pads.right == 0)
+      setCorner(config, image.pads);
+      if (quads)
+        config.set("quads", b.getUnitAttr());
+      else if (image.pads.left + image.pads.right == 0)
         config.set("whole_rows", b.getUnitAttr());
     }
     if (product)
@@ -705,6 +730,19 @@ private:
     Value y = kernel(product ? "sign_conv2d" : integers ? "integer_conv2d" : "conv2d", inputs, weight->addresses,
                      empty({size(*x, 0), b.getIndexAttr(weightType.getDimSize(0)), spatial(0), spatial(1)}, b.getF32Type()), config);
     return replace(op, y);
+  }
+
+  /// The weight of a convolution that reads words of four channels.
+  std::optional<StoredWeight> storeQuads(Conv2DOp op) {
+    auto weightType = type(op.getWeight());
+    ArrayRef<int64_t> shape = weightType.getShape();
+    EncodingAttrInterface encoding = getEncoding(weightType);
+    auto parts = dyn_cast_or_null<DictionaryAttr>(WeightStore::getConstant(op.getWeight()));
+    if (!parts || !hasQuadConv2D(encoding, shape, op.getGroups(), type(op.getInput()), type(op.getResult())))
+      return std::nullopt;
+    int64_t columns;
+    parts = reorderForQuads(parts, cast<UniformAttr>(Attribute(encoding)), shape[0], shape[1], shape[2] * shape[3], columns);
+    return parts ? storeReordered(op, parts, columns) : std::nullopt;
   }
 
   template <typename Norm> LogicalResult convertNorm(Norm op, StringRef family, ArrayRef<Value> parameters) {

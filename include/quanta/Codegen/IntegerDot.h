@@ -13,7 +13,7 @@ bool multipliesWholeBytes(const ::quanta::TargetLevel &level);
 bool multipliesSignedBytes(const ::quanta::TargetLevel &level);
 
 /// sum + Σ₀³ codes[4i + j] · activations[4i + j] for the 16 lanes i, exactly. All are vectors of 16 32-bit words, of which
-/// `codes` and `activations` hold four bytes: unsigned ones that use `codeBits` bits, and signed ones in −127 … 127.
+/// `codes` and `activations` hold four bytes: unsigned ones that use `codeBits` bits, and signed ones.
 Value emitIntegerDot(KernelBuilder &b, Value sum, Value codes, Value activations, unsigned codeBits);
 
 /// True if the target adds up products of bytes in 16 bits, before it takes another instruction to add those sums up in 32.

@@ -259,8 +259,7 @@ private:
       SmallVector<Value> pixels;
       for (int64_t p = 0; p < plan.block.pixels(); ++p)
         pixels.push_back(b.loadTile(sums, {slot, b.index(p), b.mul(t, kLanes)}));
-      Value channel = b.mul(b.add(tileIndex.front(), t), kLanes), pixel = b.add(b.mul(row, plan.outWidth), column);
-      results.emit(pixels, b.index(plan.block.pixels()), n, channel, pixel);
+      results.emit(pixels, b.index(plan.block.pixels()), n, b.mul(b.add(tileIndex.front(), t), kLanes), row, column);
     });
   }
 

@@ -10,6 +10,7 @@
 #include "Epilogue.h"
 #include "Gemm.h"
 #include "IntegerTiles.h"
+#include "QuadConv2D.h"
 #include "Quantize.h"
 #include "quanta/Codegen/IntegerDot.h"
 
@@ -60,6 +61,8 @@ static void fillPlane(KernelBuilder &b, Value bytes, Value begin, Value end, int
 }
 
 void mlir::quanta::emitQuantizeImage(KernelBuilder &b, const KernelArgs &args) {
+  if (args.has("quads"))
+    return emitQuantizeQuads(b, args);
   Value x = args.inputs[0], codes = args.outputs[0];
   auto affine = cast<AffineAttr>(args.config.get("activation"));
   Value height = b.dim(x, 2), width = b.dim(x, 3), stored = b.dim(codes, 3), plane = b.mul(b.dim(codes, 2), stored);
@@ -447,4 +450,8 @@ private:
 
 } // namespace
 
-void mlir::quanta::emitIntegerConv2D(KernelBuilder &b, const KernelArgs &args) { IntegerConv2D(b, args).emit(); }
+void mlir::quanta::emitIntegerConv2D(KernelBuilder &b, const KernelArgs &args) {
+  if (args.has("quads"))
+    return emitQuadConv2D(b, args);
+  IntegerConv2D(b, args).emit();
+}

@@ -25,11 +25,11 @@ private:
 };
 
 /// codes[N, C, H′, W′] of x[N, C, H, W], signed bytes, that of zero around them. ins: x; config: activation, of one scale; top and left:
-/// where the image begins.
+/// where the image begins; quads: in words of four channels (QuadConv2D.h).
 void emitQuantizeImage(KernelBuilder &, const KernelArgs &);
 
 /// y[N, O, OH, OW]. ins: codes[N, C, H′, W′], bias?, from which zero points have been subtracted already; weights: tiles of W; config: as conv2d,
-/// activation, top and left. Integer sums are exact within a group of the weight's columns.
+/// activation, top and left; quads: codes are words. Integer sums are exact within a group of the weight's columns.
 void emitIntegerConv2D(KernelBuilder &, const KernelArgs &);
 
 } // namespace mlir::quanta

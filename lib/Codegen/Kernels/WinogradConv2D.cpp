@@ -79,20 +79,20 @@ WinogradPlan::WinogradPlan(const KernelBuilder &b, const KernelArgs &args) : pad
 }
 
 /// Row or column transforms of vectors.
-SmallVector<Value> transformInputs(KernelBuilder &b, ArrayRef<Value> d) { // Bᵀ·d
+static SmallVector<Value> transformInputs(KernelBuilder &b, ArrayRef<Value> d) { // Bᵀ·d
   return {b.subf(d[0], d[2]), b.addf(d[1], d[2]), b.subf(d[2], d[1]), b.subf(d[1], d[3])};
 }
-SmallVector<Value> transformWeights(KernelBuilder &b, ArrayRef<Value> g) { // G·g
+static SmallVector<Value> transformWeights(KernelBuilder &b, ArrayRef<Value> g) { // G·g
   Value ends = b.addf(g[0], g[2]), half = b.tileOf(0.5f);
   return {g[0], b.mulf(b.addf(ends, g[1]), half), b.mulf(b.subf(ends, g[1]), half), g[2]};
 }
-SmallVector<Value> transformSums(KernelBuilder &b, ArrayRef<Value> m) { // Aᵀ·m
+static SmallVector<Value> transformSums(KernelBuilder &b, ArrayRef<Value> m) { // Aᵀ·m
   return {b.addf(b.addf(m[0], m[1]), m[2]), b.subf(b.subf(m[1], m[2]), m[3])};
 }
 
 /// `transform` of each column, then of each row, of a square of `side` rows.
 using Transform = SmallVector<Value> (*)(KernelBuilder &, ArrayRef<Value>);
-SmallVector<Value> transformSquare(KernelBuilder &b, ArrayRef<Value> square, int64_t side, Transform transform) {
+static SmallVector<Value> transformSquare(KernelBuilder &b, ArrayRef<Value> square, int64_t side, Transform transform) {
   SmallVector<SmallVector<Value>> columns;
   for (int64_t j = 0; j < side; ++j) {
     SmallVector<Value> column;
@@ -114,7 +114,7 @@ class WinogradConv2D {
 public:
   WinogradConv2D(KernelBuilder &b, const KernelArgs &args)
       : b(b), plan(b, args), results(b, args), x(args.inputs[0]), bias(results.epilogue.inputs.size() > 1 ? results.epilogue.inputs[1] : Value()),
-        y(args.outputs[0]), weight(cast<PackedAttr>(args.config.get("encoding")), args.getInts("shape"), args.weights) {}
+        weight(cast<PackedAttr>(args.config.get("encoding")), args.getInts("shape"), args.weights) {}
 
   void emit() {
     input = memref::CollapseShapeOp::create(b, x, ArrayRef<ReassociationIndices>{{0, 1, 2, 3}});
@@ -273,8 +273,7 @@ private:
           SmallVector<Value> pixels;
           for (int64_t p = 0; p < kLanes; ++p)
             pixels.push_back(b.loadTile(outputs, {b.add(from, p), b.mul(t, kLanes)}));
-          results.emit(pixels, b.sub(b.index(plan.outWidth), column), n, b.mul(b.add(firstTile, t), kLanes),
-                       b.add(b.mul(row, plan.outWidth), column));
+          results.emit(pixels, b.sub(b.index(plan.outWidth), column), n, b.mul(b.add(firstTile, t), kLanes), row, column);
         });
       });
     });
@@ -283,7 +282,7 @@ private:
   KernelBuilder &b;
   WinogradPlan plan;
   ChannelStore results;
-  Value x, bias, y;
+  Value x, bias;
   WeightTiles weight;
   Value input, weights;
   // Of a task: its image, rows of squares; what is made of them.
