@@ -193,8 +193,26 @@ struct Bufferize : quanta::impl::BufferizeBase<Bufferize> {
   }
 };
 
+/// Moves allocations and views of buffers down to their first use. Empty tensors of one size were one value, so that all of their buffers
+/// are allocated where the first of them is needed, and would be held from there on.
+static void sinkAllocations(Block &block) {
+  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block))) {
+    if (!isa<memref::AllocOp>(op) && !(isa<ViewLikeOpInterface>(op) && isMemoryEffectFree(&op)))
+      continue;
+    Operation *first = nullptr;
+    for (Operation *user : op.getUsers()) {
+      Operation *ancestor = block.findAncestorOpInBlock(*user);
+      if (ancestor && (!first || ancestor->isBeforeInBlock(first)))
+        first = ancestor;
+    }
+    if (first)
+      op.moveBefore(first);
+  }
+}
+
 struct FreeBuffers : quanta::impl::FreeBuffersBase<FreeBuffers> {
   void runOnOperation() override {
+    getOperation()->walk([](Block *block) { sinkAllocations(*block); });
     BufferViewFlowAnalysis views(getOperation());
     SmallVector<memref::AllocOp> allocs;
     getOperation()->walk([&](memref::AllocOp alloc) { allocs.push_back(alloc); });

@@ -3,10 +3,10 @@
 // A kernel's strided input is copied; its output is written in place.
 // CHECK-LABEL: func @main
 // CHECK-SAME: %[[X:.*]]: memref<8x6xf32>
-// CHECK: %[[OUT:.*]] = memref.alloc() {{.*}} : memref<8x4xf32>
-// CHECK: %[[VIEW:.*]] = memref.subview %[[X]]
-// CHECK: %[[COPY:.*]] = memref.alloc() {{.*}} : memref<8x4xf32>
+// CHECK-DAG: %[[VIEW:.*]] = memref.subview %[[X]]
+// CHECK-DAG: %[[COPY:.*]] = memref.alloc() {{.*}} : memref<8x4xf32>
 // CHECK: memref.copy %[[VIEW]], %[[COPY]]
+// CHECK: %[[OUT:.*]] = memref.alloc() {{.*}} : memref<8x4xf32>
 // CHECK: quanta.kernel "k" ins(%[[COPY]] : memref<8x4xf32>) outs(%[[OUT]] : memref<8x4xf32>) {}
 // CHECK-NEXT: memref.dealloc %[[COPY]]
 // CHECK-NEXT: return %[[OUT]]
@@ -36,11 +36,11 @@ func.func @main(%x: tensor<8x6xf32>) -> tensor<8x4xf32> {
 // CHECK-SAME: %[[X:.*]]: memref<4xf32>
 // CHECK: %[[Y:.*]] = memref.alloc() {{.*}} : memref<4xf32>
 // CHECK: quanta.kernel
-// CHECK: %[[E:.*]] = memref.expand_shape %[[Y]]
 // CHECK: %[[C:.*]] = memref.alloc
 // CHECK: memref.copy %[[X]], %[[C]]
 // CHECK: %[[D:.*]] = memref.alloc
 // CHECK: memref.copy %[[Y]], %[[D]]
+// CHECK: %[[E:.*]] = memref.expand_shape %[[Y]]
 // CHECK-NOT: dealloc
 // CHECK: return %[[C]], %[[E]], %[[D]]
 func.func @main(%x: tensor<4xf32>) -> (tensor<4xf32>, tensor<2x2xf32>, tensor<4xf32>) {
@@ -68,4 +68,25 @@ func.func @main(%n: index) -> f32 {
     memref.store %z, %v[%i, %i] : memref<4x4xf32>
   }
   return %z : f32
+}
+
+// -----
+
+// Buffers of one size are allocated where they are needed, though one empty tensor stood for all of them: two live at a time.
+// CHECK-LABEL: func @main
+// CHECK-NEXT: %[[A:.*]] = memref.alloc
+// CHECK-NEXT: quanta.kernel "k" ins(%{{.*}}) outs(%[[A]]
+// CHECK-NEXT: %[[B:.*]] = memref.alloc
+// CHECK-NEXT: quanta.kernel "k" ins(%[[A]] {{.*}} outs(%[[B]]
+// CHECK-NEXT: memref.dealloc %[[A]]
+// CHECK-NEXT: %[[C:.*]] = memref.alloc
+// CHECK-NEXT: quanta.kernel "k" ins(%[[B]] {{.*}} outs(%[[C]]
+// CHECK-NEXT: memref.dealloc %[[B]]
+// CHECK-NEXT: return %[[C]]
+func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
+  %e = tensor.empty() : tensor<4xf32>
+  %a = quanta.kernel "k" ins(%x : tensor<4xf32>) outs(%e : tensor<4xf32>) {} -> tensor<4xf32>
+  %b = quanta.kernel "k" ins(%a : tensor<4xf32>) outs(%e : tensor<4xf32>) {} -> tensor<4xf32>
+  %c = quanta.kernel "k" ins(%b : tensor<4xf32>) outs(%e : tensor<4xf32>) {} -> tensor<4xf32>
+  return %c : tensor<4xf32>
 }

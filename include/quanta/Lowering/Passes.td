@@ -53,9 +53,10 @@ def Bufferize : Pass<"quanta-bufferize", "ModuleOp"> {
 }
 
 def FreeBuffers : Pass<"quanta-free-buffers", "func::FuncOp"> {
-  let summary = "free buffers after their last use";
+  let summary = "allocate buffers before their first use, and free them after their last";
   let description = [{
-    Inserts `memref.dealloc` behind the last use of an allocation and its views, in the block of the allocation. A
+    Moves allocations and their views down to the first op of their block that uses them: bufferization leaves those of one size where the
+    first of them is needed. Then inserts `memref.dealloc` behind the last use of an allocation and its views, in the block of the allocation. A
     buffer that leaves its block is not freed: the runtime takes back what is left when a run ends.
   }];
   let dependentDialects = ["memref::MemRefDialect"];
