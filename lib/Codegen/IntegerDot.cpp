@@ -25,6 +25,10 @@ const Instructions instructions[] = {
     {IntegerDot::ArmMixed, 128, "llvm.aarch64.neon.usdot", nullptr, "llvm.aarch64.neon.usmmla"},
     {IntegerDot::ArmSigned, 128, "llvm.aarch64.neon.sdot", nullptr},
     {IntegerDot::ArmWords, 128, "llvm.aarch64.neon.smull", "llvm.aarch64.neon.saddlp"},
+    {IntegerDot::SveMixed, 512, "llvm.aarch64.sve.usdot", nullptr, "llvm.aarch64.sve.usmmla"},
+    {IntegerDot::SveMixed, 256, "llvm.aarch64.sve.usdot", nullptr, "llvm.aarch64.sve.usmmla"},
+    {IntegerDot::SveSigned, 512, "llvm.aarch64.sve.sdot", nullptr},
+    {IntegerDot::SveSigned, 256, "llvm.aarch64.sve.sdot", nullptr},
 };
 
 class DotEmitter {
@@ -59,8 +63,10 @@ public:
   }
 
   Value emitPairs(Value sums, Value codes, Value activations) {
+    if (b.level->scalable) // every 128 bits of a register are multiplied by the same
+      activations = call("llvm.aarch64.sve.dupq.lane", scalable(8), {toScalable(activations), LLVM::ConstantOp::create(b, b.getI64Type(), 0)});
     return forRegisters(sums, {codes}, [&](Value part, ArrayRef<Value> operands) {
-      return call(found->pairs, lanes(32), {part, cast(lanes(8), operands[0]), activations});
+      return multiply(found->pairs, part, cast(lanes(8), operands[0]), activations);
     });
   }
 
@@ -77,17 +83,36 @@ public:
   }
 
 private:
-  bool isSigned() const { return found->dot == IntegerDot::ArmSigned || found->dot == IntegerDot::ArmWords; }
+  bool isSigned() const {
+    return llvm::is_contained({IntegerDot::ArmSigned, IntegerDot::ArmWords, IntegerDot::SveSigned}, found->dot);
+  }
   VectorType lanes(unsigned width) { return VectorType::get({found->bits / width}, b.getIntegerType(width)); }
   Value call(const char *name, Type result, ValueRange operands) {
     return LLVM::CallIntrinsicOp::create(b, result, b.getStringAttr(name), operands).getResult(0);
+  }
+
+  /// Instructions of scalable vectors take registers as they are, with any lanes above those in use.
+  VectorType scalable(unsigned width) { return VectorType::get({128 / width}, b.getIntegerType(width), {true}); }
+  Value toScalable(Value value) {
+    auto type = mlir::cast<VectorType>(value.getType());
+    VectorType wide = scalable(type.getElementTypeBitWidth());
+    if (type == wide)
+      return value;
+    return vector::ScalableInsertOp::create(b, value, LLVM::PoisonOp::create(b, wide), 0);
+  }
+  /// sum + products of bytes, added up.
+  Value multiply(const char *name, Value sum, Value q, Value x) {
+    if (!b.level->scalable)
+      return call(name, lanes(32), {sum, q, x});
+    Value result = call(name, scalable(32), {toScalable(sum), toScalable(q), toScalable(x)});
+    return vector::ScalableExtractOp::create(b, lanes(32), result, 0);
   }
   Value cast(Type type, Value value) { return vector::BitCastOp::create(b, type, value); }
 
   /// Register by register.
   Value forRegisters(Value sum, ValueRange operands, function_ref<Value(Value, ArrayRef<Value>)> body) {
     int64_t width = found->bits / 32;
-    if (width == kLanes)
+    if (mlir::cast<VectorType>(sum.getType()).getNumElements() == width)
       return body(sum, SmallVector<Value>(operands));
     auto part = [&](Value value, int64_t begin) {
       return Value(vector::ExtractStridedSliceOp::create(b, value, {begin}, {width}, {1}));
@@ -106,7 +131,7 @@ private:
     return forRegisters(sum, {codes, activations}, [&](Value part, ArrayRef<Value> operands) {
       Value q = cast(lanes(8), operands[0]), x = cast(lanes(8), operands[1]);
       if (!found->words)
-        return call(found->bytes, lanes(32), {part, q, x});
+        return multiply(found->bytes, part, q, x);
       if (found->dot == IntegerDot::ArmWords)
         return b.add(part, emitLong(q, x));
       Value pairs = call(found->bytes, lanes(16), {q, x});
@@ -187,6 +212,7 @@ bool mlir::quanta::multipliesWholeBytes(const ::quanta::TargetLevel &level) {
   case IntegerDot::X86Bytes:
   case IntegerDot::ArmSigned:
   case IntegerDot::ArmWords:
+  case IntegerDot::SveSigned:
     return false;
   default:
     return true;

@@ -67,8 +67,10 @@ llvm::Error mlir::quanta::compileToLibrary(ModuleOp module, StringRef path, cons
   auto target = ::quanta::Target::resolveAll("", options.cpus);
   if (!target)
     return target.takeError();
+  // The only one, or that of the shortest vectors, which any length of scalable ones runs.
+  const ::quanta::Target &one = target->back();
   PassManager passes(module.getContext());
-  options.lower(passes, target->front().getLevel());
+  options.lower(passes, one.getLevel());
   std::string errors;
   {
     ScopedDiagnosticHandler handler(module.getContext(), [&](Diagnostic &diagnostic) {
@@ -83,7 +85,8 @@ llvm::Error mlir::quanta::compileToLibrary(ModuleOp module, StringRef path, cons
   emission.output = path.str();
   emission.kind = EmitKind::Library;
   emission.name = "graph";
-  emission.cpus = options.cpus;
+  if (!options.cpus.empty())
+    emission.cpus = {target->size() == 1 ? options.cpus.front() : one.name};
   emission.optLevel = options.optLevel;
   emission.cache = options.cache;
   return emitModel(module, emission).takeError();

@@ -26,6 +26,9 @@
 #define LIBC_XFEATURE_XTILEDATA 18 /* bit of XCR0 */
 #else /* the numbering that newer architectures share */
 #define LIBC_SYS_futex 98
+#define LIBC_SYS_prctl 167
+#define LIBC_PR_SVE_GET_VL 51
+#define LIBC_PR_SVE_VL_LEN_MASK 0xffff
 #endif
 #define LIBC_AT_HWCAP 16
 #define LIBC_AT_HWCAP2 26
@@ -62,6 +65,9 @@ int munmap(void *address, size_t bytes);
 long sysconf(int name);
 #define SYS_futex LIBC_SYS_futex
 #define SYS_arch_prctl LIBC_SYS_arch_prctl
+#define SYS_prctl LIBC_SYS_prctl
+#define PR_SVE_GET_VL LIBC_PR_SVE_GET_VL
+#define PR_SVE_VL_LEN_MASK LIBC_PR_SVE_VL_LEN_MASK
 #define ARCH_REQ_XCOMP_PERM LIBC_ARCH_REQ_XCOMP_PERM
 #define XFEATURE_XTILEDATA LIBC_XFEATURE_XTILEDATA
 #define FUTEX_WAIT_PRIVATE LIBC_FUTEX_WAIT_PRIVATE

@@ -3,7 +3,7 @@
 #include "libc.h"
 
 /* The words that features.def takes bits from. */
-enum { LEAF_1_ECX, LEAF_EXTENDED_ECX, LEAF_7_EBX, LEAF_7_ECX, LEAF_7_EDX, LEAF_7_1_EAX, HWCAP, HWCAP2, WORDS };
+enum { LEAF_1_ECX, LEAF_EXTENDED_ECX, LEAF_7_EBX, LEAF_7_ECX, LEAF_7_EDX, LEAF_7_1_EAX, HWCAP, HWCAP2, SVE_LENGTH, WORDS };
 enum { NONE, YMM = 0x6, ZMM = 0xe6, TILES = 0x600e6 }; /* bits of XCR0 */
 
 static const struct {
@@ -46,6 +46,10 @@ static int permit_tiles(void) { return !syscall(SYS_arch_prctl, (long)ARCH_REQ_X
 static unsigned read_words(unsigned *words) {
   words[HWCAP] = (unsigned)getauxval(AT_HWCAP);
   words[HWCAP2] = (unsigned)getauxval(AT_HWCAP2);
+  /* Of this thread, which those of the pool inherit; the system may have made it shorter than the CPU's. */
+  long length = syscall(SYS_prctl, (long)PR_SVE_GET_VL);
+  for (unsigned bytes = 1; length > 0 && bytes <= (length & PR_SVE_VL_LEN_MASK); bytes *= 2)
+    words[SVE_LENGTH] |= bytes; /* bit i: 2^i bytes or more */
   return 0;
 }
 

@@ -8,6 +8,9 @@
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/TargetParser/Host.h"
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/prctl.h>
+#endif
 
 using namespace llvm;
 using quanta::userError;
@@ -26,8 +29,8 @@ static const char *const kArmChecked[] = {
 };
 
 static const quanta::ArchitectureFacts kArchitectures[] = {
-    {Triple::x86_64, ELF::EM_X86_64, "+64bit", "x86-64", "ld-linux-x86-64.so.2", true, kX86Checked},
-    {Triple::aarch64, ELF::EM_AARCH64, "+neon", "generic", "ld-linux-aarch64.so.1", false, kArmChecked},
+    {Triple::x86_64, ELF::EM_X86_64, "+64bit", "x86-64", "ld-linux-x86-64.so.2", true, nullptr, kX86Checked},
+    {Triple::aarch64, ELF::EM_AARCH64, "+neon", "generic", "ld-linux-aarch64.so.1", false, "+sve", kArmChecked},
 };
 
 //===- From names to a target -------------------------------------------------------------------------------------------===//
@@ -56,8 +59,50 @@ static std::unique_ptr<MCSubtargetInfo> describe(StringRef triple, StringRef cpu
   return std::unique_ptr<MCSubtargetInfo>(found->createMCSubtargetInfo(parsed, cpu, features));
 }
 
+/// The length of the scalable vectors of this machine, 0 if it has none.
+static unsigned getHostScalableBits() {
+#if defined(__aarch64__) && defined(__linux__)
+  int length = prctl(PR_SVE_GET_VL);
+  return length > 0 ? (length & PR_SVE_VL_LEN_MASK) * 8 : 0;
+#else
+  return 0;
+#endif
+}
+
+static bool hasScalableVectors(const quanta::Target &target) {
+  const char *name = target.architecture->scalable;
+  return name && describe(target.triple, target.cpu, target.features)->checkFeatures(name);
+}
+
+/// Uses scalable vectors of at least so many bits; registers of fixed length serve the shortest ones as well.
+static void setScalableBits(quanta::Target &target, unsigned bits) {
+  target.scalableBits = bits > 128 ? bits : 0;
+  target.name = target.cpu + "@" + std::to_string(bits);
+}
+
+/// Longest first; lengths are powers of two from 128 bits on, and code for 512 runs with longer ones.
+static constexpr unsigned kScalableBits[] = {512, 256, 128};
+
+static Error resolveScalableBits(quanta::Target &target, StringRef text, bool native) {
+  target.name = target.cpu;
+  if (!hasScalableVectors(target))
+    return text.empty() ? Error::success()
+                        : userError("the vectors of '" + target.cpu + "' have one length: leave '@" + text + "' out of --mcpu");
+  unsigned bits = native ? getHostScalableBits() : 0;
+  if (!text.empty() && (text.getAsInteger(10, bits) || !is_contained(kScalableBits, bits)))
+    return userError("vectors of '" + text + "' bits are unknown: give --mcpu=" + target.cpu + "@512, @256 or @128, or leave the length out");
+  for (unsigned length : kScalableBits)
+    if (length <= bits) {
+      setScalableBits(target, length);
+      break;
+    }
+  return Error::success();
+}
+
 static Error resolveCPU(quanta::Target &target, StringRef cpu) {
   bool host = quanta::isHost(Triple(target.triple));
+  StringRef length;
+  std::tie(cpu, length) = cpu.split('@');
   if (cpu.empty())
     cpu = host ? "native" : "generic";
   target.cpu = cpu.str();
@@ -79,8 +124,7 @@ static Error resolveCPU(quanta::Target &target, StringRef cpu) {
     return userError("unknown CPU '" + target.cpu + "' for " + target.triple +
                      ": use a name that `clang --target=" + target.triple + " --print-supported-cpus` lists" +
                      (host ? ", or 'native'" : ""));
-  target.name = target.cpu;
-  return Error::success();
+  return resolveScalableBits(target, length, cpu == "native");
 }
 
 Expected<quanta::Target> quanta::Target::resolve(StringRef triple, StringRef cpu) {
@@ -102,12 +146,19 @@ Expected<quanta::Target> quanta::Target::resolve(StringRef triple, StringRef cpu
   return target;
 }
 
+/// Of a feature NAME>=BITS.
+static std::optional<unsigned> getLeastLength(StringRef feature) {
+  unsigned bits;
+  StringRef text = feature.split(">=").second;
+  return text.getAsInteger(10, bits) ? std::nullopt : std::optional(bits);
+}
+
 /// Only what a program can look for: "+a,+b" for the oldest core.
 static void restrictToChecked(quanta::Target &target) {
   std::vector<std::string> features;
   uint64_t checked = target.getCheckedFeatures();
   for (auto [bit, name] : enumerate(target.architecture->checked))
-    if (checked >> bit & 1)
+    if (checked >> bit & 1 && !getLeastLength(name))
       features.push_back(("+" + Twine(name)).str());
   target.features = join(features, ",");
   target.cpu = target.architecture->oldest;
@@ -119,9 +170,15 @@ Expected<std::vector<quanta::Target>> quanta::Target::resolveAll(StringRef tripl
     auto target = resolve(triple, cpu);
     if (!target)
       return target.takeError();
-    targets.push_back(std::move(*target));
+    if (hasScalableVectors(*target) && target->name == target->cpu)
+      for (unsigned bits : kScalableBits) {
+        setScalableBits(*target, bits);
+        targets.push_back(*target);
+      }
+    else
+      targets.push_back(std::move(*target));
   }
-  if (targets.size() == 1)
+  if (cpus.size() <= 1)
     return targets;
   for (Target &target : targets)
     restrictToChecked(target);
@@ -139,7 +196,7 @@ Expected<std::vector<quanta::Target>> quanta::Target::resolveAll(StringRef tripl
 
 //===- Questions --------------------------------------------------------------------------------------------------------===//
 
-const quanta::TargetLevel &quanta::Target::getLevel() const { return matchTargetLevel(Triple(triple), cpu, features); }
+const quanta::TargetLevel &quanta::Target::getLevel() const { return matchTargetLevel(Triple(triple), cpu, features, scalableBits); }
 
 std::string quanta::describeTargets(ArrayRef<Target> targets) {
   std::string text = targets.front().triple;
@@ -152,7 +209,7 @@ uint64_t quanta::Target::getCheckedFeatures() const {
   std::unique_ptr<MCSubtargetInfo> facts = describe(triple, cpu, features);
   uint64_t found = 0;
   for (auto [bit, name] : enumerate(architecture->checked))
-    if (facts->checkFeatures(("+" + Twine(name)).str()))
+    if (std::optional<unsigned> bits = getLeastLength(name); bits ? scalableBits >= *bits : facts->checkFeatures(("+" + Twine(name)).str()))
       found |= uint64_t(1) << bit;
   return found;
 }
@@ -161,6 +218,7 @@ quanta::Target quanta::Target::getBaseline() const {
   Target oldest = *this;
   oldest.name = oldest.cpu = architecture->oldest;
   oldest.features.clear();
+  oldest.scalableBits = 0;
   return oldest;
 }
 

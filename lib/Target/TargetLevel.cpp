@@ -10,19 +10,23 @@ using namespace quanta;
 using llvm::Triple;
 
 static const TargetLevel levels[] = {
-    // name, architecture, features, bits, registers, dot, f16, counts, lookups, bits, matrices
-    {"x86-amx", Triple::x86_64, "avx512f,avx512bw,avx512vnni,avx512vpopcntdq,gfni,amx-tile,amx-int8", 512, 32, IntegerDot::X86Vnni, true, true, true, true, MatrixUnit::X86Tiles},
-    {"x86-avx512-vpopcnt", Triple::x86_64, "avx512f,avx512bw,avx512vnni,avx512vpopcntdq", 512, 32, IntegerDot::X86Vnni, true, true, true, false, MatrixUnit::None},
-    {"x86-avx512-vnni", Triple::x86_64, "avx512f,avx512bw,avx512vnni", 512, 32, IntegerDot::X86Vnni, true, false, true, false, MatrixUnit::None},
-    {"x86-avx512", Triple::x86_64, "avx512f,avx512bw", 512, 32, IntegerDot::X86Bytes, true, false, true, false, MatrixUnit::None},
-    {"x86-avx-vnni", Triple::x86_64, "avx2,fma,f16c,avxvnni", 256, 16, IntegerDot::X86Vnni, true, false, false, false, MatrixUnit::None},
-    {"x86-avx2", Triple::x86_64, "avx2,fma,f16c", 256, 16, IntegerDot::X86Bytes, true, false, false, false, MatrixUnit::None},
-    {"x86", Triple::x86_64, "", 128, 16, IntegerDot::X86Words, false, false, false, false, MatrixUnit::None},
-    // The scalable vectors of SVE are at least as wide as these and are not used.
-    {"arm-i8mm", Triple::aarch64, "dotprod,i8mm", 128, 32, IntegerDot::ArmMixed, true, false, false, false, MatrixUnit::None},
-    {"arm-dotprod", Triple::aarch64, "dotprod", 128, 32, IntegerDot::ArmSigned, true, false, false, false, MatrixUnit::None},
-    {"arm", Triple::aarch64, "", 128, 32, IntegerDot::ArmWords, true, false, false, false, MatrixUnit::None},
-    {"generic", Triple::UnknownArch, "", 128, 16, IntegerDot::Generic, false, false, false, false, MatrixUnit::None},
+    // name, architecture, features, bits, scalable, registers, dot, f16, counts, lookups, bits, matrices
+    {"x86-amx", Triple::x86_64, "avx512f,avx512bw,avx512vnni,avx512vpopcntdq,gfni,amx-tile,amx-int8", 512, false, 32, IntegerDot::X86Vnni, true, true, true, true, MatrixUnit::X86Tiles},
+    {"x86-avx512-vpopcnt", Triple::x86_64, "avx512f,avx512bw,avx512vnni,avx512vpopcntdq", 512, false, 32, IntegerDot::X86Vnni, true, true, true, false, MatrixUnit::None},
+    {"x86-avx512-vnni", Triple::x86_64, "avx512f,avx512bw,avx512vnni", 512, false, 32, IntegerDot::X86Vnni, true, false, true, false, MatrixUnit::None},
+    {"x86-avx512", Triple::x86_64, "avx512f,avx512bw", 512, false, 32, IntegerDot::X86Bytes, true, false, true, false, MatrixUnit::None},
+    {"x86-avx-vnni", Triple::x86_64, "avx2,fma,f16c,avxvnni", 256, false, 16, IntegerDot::X86Vnni, true, false, false, false, MatrixUnit::None},
+    {"x86-avx2", Triple::x86_64, "avx2,fma,f16c", 256, false, 16, IntegerDot::X86Bytes, true, false, false, false, MatrixUnit::None},
+    {"x86", Triple::x86_64, "", 128, false, 16, IntegerDot::X86Words, false, false, false, false, MatrixUnit::None},
+    // Where the vectors of SVE have 128 bits, those of NEON do the same.
+    {"arm-sve512-i8mm", Triple::aarch64, "sve,i8mm", 512, true, 32, IntegerDot::SveMixed, true, true, false, false, MatrixUnit::None},
+    {"arm-sve512", Triple::aarch64, "sve", 512, true, 32, IntegerDot::SveSigned, true, true, false, false, MatrixUnit::None},
+    {"arm-sve256-i8mm", Triple::aarch64, "sve,i8mm", 256, true, 32, IntegerDot::SveMixed, true, true, false, false, MatrixUnit::None},
+    {"arm-sve256", Triple::aarch64, "sve", 256, true, 32, IntegerDot::SveSigned, true, true, false, false, MatrixUnit::None},
+    {"arm-i8mm", Triple::aarch64, "dotprod,i8mm", 128, false, 32, IntegerDot::ArmMixed, true, false, false, false, MatrixUnit::None},
+    {"arm-dotprod", Triple::aarch64, "dotprod", 128, false, 32, IntegerDot::ArmSigned, true, false, false, false, MatrixUnit::None},
+    {"arm", Triple::aarch64, "", 128, false, 32, IntegerDot::ArmWords, true, false, false, false, MatrixUnit::None},
+    {"generic", Triple::UnknownArch, "", 128, false, 16, IntegerDot::Generic, false, false, false, false, MatrixUnit::None},
 };
 
 llvm::ArrayRef<TargetLevel> quanta::getTargetLevels() { return levels; }
@@ -32,14 +36,15 @@ const TargetLevel *quanta::findTargetLevel(llvm::StringRef name) {
   return found == std::end(levels) ? nullptr : found;
 }
 
-const TargetLevel &quanta::matchTargetLevel(const Triple &triple, llvm::StringRef cpu, llvm::StringRef features) {
+const TargetLevel &quanta::matchTargetLevel(const Triple &triple, llvm::StringRef cpu, llvm::StringRef features,
+                                              unsigned scalableBits) {
   std::string error;
   const llvm::Target *target = llvm::TargetRegistry::lookupTarget(triple, error);
   std::unique_ptr<llvm::MCSubtargetInfo> facts(target ? target->createMCSubtargetInfo(triple, cpu, features) : nullptr);
   auto serves = [&](const TargetLevel &level) {
     if (level.arch == Triple::UnknownArch)
       return true;
-    if (level.arch != triple.getArch() || !facts)
+    if (level.arch != triple.getArch() || !facts || (level.scalable && level.vectorBits > scalableBits))
       return false;
     llvm::SmallVector<llvm::StringRef> needed;
     level.features.split(needed, ',', -1, /*KeepEmpty=*/false);

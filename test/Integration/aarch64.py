@@ -89,8 +89,10 @@ def run(*command):
 
 
 # Recipe, core that is compiled for, cores that run it.
-CASES = [(None, "generic", ["cortex-a72", "neoverse-n1"]), ("rtn{bits=8 head=true}", "neoverse-v1", ["max"]),
-         ("rtn{bits=7 group=20}", "neoverse-n1", ["neoverse-n1", "max"]), ("rtn{bits=4 group=32 act=int8-token}", "neoverse-v1", ["max"])]
+LENGTHS = [f"max,sve-max-vq={bits // 128}" for bits in (128, 256, 512, 2048)]
+CASES = [(None, "generic", ["cortex-a72", "neoverse-n1"]), (None, "neoverse-v1", LENGTHS), ("rtn{bits=8 head=true}", "neoverse-v1", LENGTHS),
+         ("rtn{bits=7 group=20}", "neoverse-n1", ["neoverse-n1", "max"]), ("rtn{bits=4 group=32 act=int8-token}", "neoverse-v1", LENGTHS),
+         ("rtn{bits=3 group=32}", "a64fx", ["a64fx"])]
 for recipe, compiled, cores in CASES:
     options = ["--recipe", recipe] if recipe else []
     run("quantc", model, *options, "-o", folder / "host.so")

@@ -16,9 +16,11 @@ rng = np.random.default_rng(0)
 folder = pathlib.Path(sys.argv[1])
 folder.mkdir(parents=True, exist_ok=True)
 emulator = sys.argv[2:]
-# Core that is compiled for, and core that runs it.
-CPUS = ([("neoverse-v1", "max"), ("neoverse-n1", "neoverse-n1"), ("cortex-a72", "cortex-a72")] if emulator
-        else [(name, None) for name in ("native", "sapphirerapids", "skylake-avx512", "x86-64-v3", "x86-64-v2")])
+# Core that is compiled for, and cores that run it: with scalable vectors of 128 to 2048 bits, without them.
+LENGTHS = [f"max,sve-max-vq={bits // 128}" for bits in (128, 256, 512, 1024, 2048)]
+CPUS = ([("neoverse-v1", LENGTHS), ("neoverse-n1", ["neoverse-n1"]), ("cortex-a72", ["cortex-a72"]), ("a64fx", LENGTHS[1:3]),
+         ("neoverse-v1@256", LENGTHS[3:4])] if emulator
+        else [(name, [None]) for name in ("native", "sapphirerapids", "skylake-avx512", "x86-64-v3", "x86-64-v2")])
 SHAPES = [(37, 100), (16, 33), (5, 300), (130, 256), (48, 20), (21, 128)]
 KINDS = [(bits, zero, 0) for bits in range(1, 9) for zero in ("symmetric", "point", "offset")]
 KINDS += [(2, zero, 3) for zero in ("symmetric", "offset", "symmetric", "symmetric", "symmetric")]
@@ -150,21 +152,14 @@ def run(compiled, core, threads, feeds):
 
 
 failed = checked = exact = 0
-for level, (cpu, core) in enumerate(CPUS):
-    # The first level and the matrix unit get all layers, the others a third each.
-    used = [i for i in range(len(layers)) if level == 0 or cpu == "sapphirerapids" or i % 3 == level % 3]
-    needed = {"skylake-avx512": "avx512bw", "sapphirerapids": "amx_int8"}.get(cpu)
-    if needed and needed not in pathlib.Path("/proc/cpuinfo").read_text():
-        print(f"{cpu}: not run, this CPU has no {needed}")
-        continue
-    (folder / f"{cpu}.mlir").write_text(module([layers[i] for i in used]))
-    compiled = folder / (cpu if emulator else f"{cpu}.so")
-    subprocess.run(["quantc", folder / f"{cpu}.mlir", f"--mcpu={cpu}", "-o", compiled, *(["--mtriple=aarch64-linux-gnu"] if emulator else [])],
-                   check=True)
+
+
+def check(cpu, compiled, core, used):
+    global failed, checked, exact
+    cpu = f"{cpu} on {core}" if core else cpu
     names = {f"x{layers[i]['decoded'].shape[1]}" for i in used}
-    outputs = []
-    for threads in (1, 3):
-        outputs.append(run(compiled, core, threads, {rows: {name: feed[name] for name in names} for rows, feed in cases.items()}))
+    feeds = {rows: {name: feed[name] for name in names} for rows, feed in cases.items()}
+    outputs = [run(compiled, core, threads, feeds) for threads in (1, 3)]
     for name in outputs[0]:
         if outputs[0][name].tobytes() != outputs[1][name].tobytes():
             failed += 1
@@ -191,5 +186,20 @@ for level, (cpu, core) in enumerate(CPUS):
                 if (sums * scale).tobytes() != got.tobytes():
                     failed += 1
                     print(f"{what}: not exact, {np.abs(sums * scale - got).max():.3e}")
+
+
+for level, (cpu, cores) in enumerate(CPUS):
+    # The first level and the matrix unit get all layers, the others a third each.
+    used = [i for i in range(len(layers)) if level == 0 or cpu == "sapphirerapids" or i % 3 == level % 3]
+    needed = {"skylake-avx512": "avx512bw", "sapphirerapids": "amx_int8"}.get(cpu)
+    if needed and needed not in pathlib.Path("/proc/cpuinfo").read_text():
+        print(f"{cpu}: not run, this CPU has no {needed}")
+        continue
+    (folder / f"{cpu}.mlir").write_text(module([layers[i] for i in used]))
+    compiled = folder / (cpu if emulator else f"{cpu}.so")
+    subprocess.run(["quantc", folder / f"{cpu}.mlir", f"--mcpu={cpu}", "-o", compiled, *(["--mtriple=aarch64-linux-gnu"] if emulator else [])],
+                   check=True)
+    for core in cores:
+        check(cpu, compiled, core, used)
 print(f"{checked} results, {exact} of them compared bit by bit, {failed} failed")
 sys.exit(failed != 0 or exact == 0)

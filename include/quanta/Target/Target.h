@@ -20,6 +20,7 @@ struct ArchitectureFacts {
   const char *oldest;    ///< LLVM's name of its oldest core
   const char *loader;    ///< file name of the dynamic linker
   bool hasLargeSections; ///< data may lie anywhere; else within the 4 GiB that code addresses
+  const char *scalable;  ///< LLVM's name of vectors whose length depends on the core: "+a"; null if there are none
   llvm::ArrayRef<const char *> checked; ///< the list of lib/Runtime/features.def
 };
 
@@ -30,11 +31,15 @@ struct Target {
   std::string cpu;      ///< LLVM's name of a core whose instructions are used
   std::string features; ///< "+a,-b": on top of what that core has
   const ArchitectureFacts *architecture = nullptr;
+  /// Scalable vectors have at least so many bits: code for them runs with longer ones, too. 0: they are not used.
+  unsigned scalableBits = 0;
 
   /// Checks that options name a target that this build can compile for. An empty triple is this machine's. No core: this
-  /// machine's, or for another triple any core of the architecture.
+  /// machine's, or for another triple any core of the architecture. CORE@BITS: scalable vectors of at least so many bits (128:
+  /// none but those of fixed length); CORE alone: they are not used, but by code for this machine.
   static llvm::Expected<Target> resolve(llvm::StringRef triple, llvm::StringRef cpu);
-  /// Several cores for one object, best first. If there are two or more, each uses only those of its instructions that a
+  /// Several cores for one object, best first; CORE alone stands for CORE@BITS of each length that there is code for, so that the
+  /// object is good for all. If there are two or more, each uses only those of its instructions that a
   /// program can look for (lib/Runtime/features.def) on top of the architecture's oldest core.
   static llvm::Expected<std::vector<Target>> resolveAll(llvm::StringRef triple, llvm::ArrayRef<std::string> cpus);
 

@@ -23,6 +23,8 @@ enum class IntegerDot {
   ArmWords,  ///< smull, addp, sadalp; codes below 128
   ArmSigned, ///< sdot; codes below 128
   ArmMixed,  ///< usdot
+  SveSigned, ///< sdot of scalable vectors; codes below 128
+  SveMixed,  ///< usdot of scalable vectors
 };
 
 /// The instructions that multiply matrices of bytes which lie in registers of their own.
@@ -36,6 +38,7 @@ struct TargetLevel {
   llvm::Triple::ArchType arch; ///< UnknownArch: any
   llvm::StringRef features;    ///< all that it needs, as LLVM spells them, separated by commas
   unsigned vectorBits;         ///< width of the widest vectors it computes with: 128, 256 or 512
+  bool scalable;               ///< they may be wider, and what lies above is not used
   unsigned vectorRegisters;    ///< of that width
   IntegerDot dot;
   bool widensHalf;             ///< has an instruction from f16 to f32
@@ -49,8 +52,9 @@ struct TargetLevel {
 llvm::ArrayRef<TargetLevel> getTargetLevels();
 /// Null if there is none of this name.
 const TargetLevel *findTargetLevel(llvm::StringRef name);
-/// For an LLVM triple, CPU and feature string, for which LLVM's targets must be initialized.
-const TargetLevel &matchTargetLevel(const llvm::Triple &triple, llvm::StringRef cpu, llvm::StringRef features);
+/// For an LLVM triple, CPU and feature string, for which LLVM's targets must be initialized, and scalable vectors of at least so many
+/// bits, 0 if they are not used.
+const TargetLevel &matchTargetLevel(const llvm::Triple &triple, llvm::StringRef cpu, llvm::StringRef features, unsigned scalableBits);
 
 } // namespace quanta
 

@@ -262,6 +262,9 @@ static void optimize(llvm::Module &module, llvm::TargetMachine &machine, unsigne
   passes.run(module, modules);
 }
 
+/// The longest vectors of SVE.
+static constexpr unsigned kMostScalableBits = 2048;
+
 static void setFunctionAttributes(llvm::Module &module, const ::quanta::Target &target) {
   bool wide = target.getLevel().vectorBits == 512;
   for (llvm::Function &function : module) {
@@ -275,6 +278,9 @@ static void setFunctionAttributes(llvm::Module &module, const ::quanta::Target &
       function.addFnAttr("target-features", target.features);
     if (wide)
       function.addFnAttr("prefer-vector-width", "512");
+    // Vectors of up to so many bits are one register each; instructions are told which of its lanes they are.
+    if (target.scalableBits)
+      function.addFnAttr(llvm::Attribute::getWithVScaleRangeArgs(function.getContext(), target.scalableBits / 128, kMostScalableBits / 128));
     // Nothing unwinds through a model, but debuggers and profilers walk its frames.
     function.setUWTableKind(llvm::UWTableKind::Async);
   }

@@ -273,6 +273,10 @@ private:
     Value loaded = vector::LoadOp::create(b, VectorType::get({kLanes * stride}, b.getI8Type()), image, ValueRange{at});
     if (stride == 1)
       return loaded;
+    if (b.level->scalable && llvm::isPowerOf2_64(stride) && stride <= 8) { // within lanes, whatever the length of registers
+      auto wide = VectorType::get({kLanes}, b.getIntegerType(8 * stride));
+      return arith::TruncIOp::create(b, bytes(), Value(vector::BitCastOp::create(b, wide, loaded)));
+    }
     SmallVector<int64_t> every;
     for (int64_t i = 0; i < kLanes; ++i)
       every.push_back(i * stride);
@@ -298,6 +302,14 @@ private:
 
   /// Four columns of 16 pixels, a byte each.
   Value makeWord(ArrayRef<Value> columns) {
+    if (b.level->scalable) {
+      Value word;
+      for (auto [j, column] : llvm::enumerate(columns)) {
+        Value byte = arith::ShLIOp::create(b, Value(arith::ExtUIOp::create(b, b.i32Tile(), column)), b.tileOf(int32_t(8 * j)));
+        word = word ? Value(arith::OrIOp::create(b, word, byte)) : byte;
+      }
+      return word;
+    }
     auto interleave = [&](Value first, Value second, unsigned width) {
       Value both = vector::InterleaveOp::create(b, first, second);
       return Value(vector::BitCastOp::create(b, VectorType::get({kLanes}, b.getIntegerType(2 * width)), both));

@@ -197,24 +197,31 @@ private:
     return inPairs() ? llvm::alignTo(words, 2) : words;
   }
 
-  /// Words 2i and 2i + 1 of a row side by side: the two tiles of a pair hold eight codes of 16 rows. A missing second word is zero.
+  /// Lane 2j of the first and the second, or lane 2j + 1 of both, side by side: an instruction that works within registers of any width.
+  Value transposed(Value first, Value second, int64_t which) {
+    SmallVector<int64_t> lanes;
+    for (int64_t j = 0; j < kLanes; j += 2)
+      lanes.append({j + which, kLanes + j + which});
+    return vector::ShuffleOp::create(b, first, second, lanes);
+  }
+
+  /// Words 2i and 2i + 1 of a row side by side: the two tiles of a pair hold eight codes of 16 rows, first those of even ones. A missing
+  /// second word is zero.
   void interleave(Value decoded, Value group, int64_t width) {
     Value first = b.mul(group, panelWords()), count = b.mul(weight.groupBlocks(b, group), weight.blockWords());
     b.loop(b.index(0), count, 2, [&](Value word) {
       Value at = b.add(first, word), next = b.add(at, 1), exists = b.less(b.add(word, 1), count);
       for (int64_t t = 0; t < width; ++t) {
         auto load = [&](Value row) { return b.loadTile(decoded, {row, b.index(t), b.index(0)}); };
-        Value second = arith::SelectOp::create(b, exists, load(next), b.tileOf(0));
-        Value both = vector::InterleaveOp::create(b, load(at), second);
-        for (int64_t half : {0, 1})
-          b.storeTile(vector::ExtractStridedSliceOp::create(b, both, {half * kLanes}, {kLanes}, {1}), decoded,
-                      {half ? next : at, b.index(t), b.index(0)});
+        Value first = load(at), second = arith::SelectOp::create(b, exists, load(next), b.tileOf(0));
+        for (int64_t odd : {0, 1})
+          b.storeTile(transposed(first, second, odd), decoded, {odd ? next : at, b.index(t), b.index(0)});
       }
     });
   }
 
   void emitRows(ArrayRef<Value> tiles, Value decoded, Value begin, Value end) {
-    int64_t most = partCount() > 1 && inPairs() ? 2 : b.registers.rows;
+    int64_t most = partCount() > 1 && inPairs() && b.level->vectorBits == 128 ? 4 : b.registers.rows;
     // With several parts sums of floats wait in the cache, so that those of integers have the registers.
     Value totals = partCount() > 1 ? b.scratch({most * static_cast<int64_t>(tiles.size()), kLanes}, b.getF32Type()) : Value();
     forRowBlocks(b, begin, end, most, [&](Value row, int64_t count) {
@@ -298,8 +305,12 @@ private:
     });
     SmallVector<Value> products;
     for (size_t r = 0; r < rows.size(); ++r)
-      for (int64_t t = 0; t < width; ++t)
-        products.push_back(vector::DeinterleaveOp::create(b, pairs[r / 2 * width + t]).getResult(r % 2));
+      for (int64_t t = 0; t < width; ++t) {
+        auto half = [&](int64_t which) {
+          return Value(vector::ExtractStridedSliceOp::create(b, pairs[r / 2 * width + t], {which * kLanes}, {kLanes}, {1}));
+        };
+        products.push_back(transposed(half(0), half(1), r % 2));
+      }
     return products;
   }
 

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -38,6 +39,11 @@ SAME(SYS_arch_prctl);
 #ifdef ARCH_REQ_XCOMP_PERM
 SAME(ARCH_REQ_XCOMP_PERM);
 #endif
+#endif
+#ifdef __aarch64__
+SAME(SYS_prctl);
+SAME(PR_SVE_GET_VL);
+SAME(PR_SVE_VL_LEN_MASK);
 #endif
 SAME(AT_HWCAP);
 SAME(AT_HWCAP2);
