@@ -130,7 +130,7 @@ def quantize(x, act=None):
 layers = [layer(i, *kind) for i, kind in enumerate(KINDS)]
 layers += [layer(i, *kind, group, act, shape) for i, (shape, kind, group, act) in enumerate(OTHERS)]
 cases = {}
-for rows in (1, 2, 7, 33, 150):
+for rows in (1, 7, 150) if emulator else (1, 2, 7, 33, 150):
     cases[rows] = {f"x{k}": rng.standard_normal((rows, k)).astype(np.float32) for k in {k for _, k in SHAPES}}
     cases[rows]["x100"][0] = 0  # a token of zeros
     cases[rows]["x33"][-1] *= 1e-37

@@ -134,7 +134,7 @@ std::vector<std::string> onArm(const char *cpu) { return {"qemu-aarch64", "-cpu"
 INSTANTIATE_TEST_SUITE_P(Targets, IntegerDotTest,
                          testing::Values(Case{"", "native", {}}, Case{"aarch64-linux-gnu", "cortex-a72", onArm("cortex-a72")},
                                          Case{"aarch64-linux-gnu", "neoverse-n1", onArm("neoverse-n1")},
-                                         Case{"aarch64-linux-gnu", "neoverse-v1@128", onArm("max,sve=off")},
+                                         Case{"aarch64-linux-gnu", "neoverse-v1@128", onArm("max,sve-max-vq=1")},
                                          Case{"aarch64-linux-gnu", "neoverse-v1@256", onArm("max,sve-max-vq=2")},
                                          Case{"aarch64-linux-gnu", "neoverse-v1@512", onArm("max,sve-max-vq=16")},
                                          Case{"aarch64-linux-gnu", "a64fx@256", onArm("max,sve-max-vq=8")},
