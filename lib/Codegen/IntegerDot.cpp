@@ -62,9 +62,16 @@ public:
     return emitBytes(sum, codes, activations, 1);
   }
 
-  Value emitPairs(Value sums, Value codes, Value activations) {
-    if (b.level->scalable) // every 128 bits of a register are multiplied by the same
-      activations = call("llvm.aarch64.sve.dupq.lane", scalable(8), {toScalable(activations), LLVM::ConstantOp::create(b, b.getI64Type(), 0)});
+  Value emitPairs(Value sums, Value codes, Value first, Value second) {
+    // Every 128 bits of a register are multiplied by the same.
+    auto both = VectorType::get({found->bits / 64}, b.getI64Type());
+    auto spread = [&](Value eight) {
+      return Value(vector::BroadcastOp::create(b, both, Value(cast(VectorType::get({1}, b.getI64Type()), eight))));
+    };
+    SmallVector<int64_t> alternating;
+    for (int64_t i = 0; i < both.getNumElements(); ++i)
+      alternating.push_back(i % 2 ? both.getNumElements() + i - 1 : i);
+    Value activations = cast(lanes(8), vector::ShuffleOp::create(b, spread(first), spread(second), alternating));
     return forRegisters(sums, {codes}, [&](Value part, ArrayRef<Value> operands) {
       return multiply(found->pairs, part, cast(lanes(8), operands[0]), activations);
     });
@@ -199,8 +206,8 @@ bool mlir::quanta::multipliesPairs(const ::quanta::TargetLevel &level) {
   return llvm::any_of(instructions, [&](const Instructions &row) { return row.dot == level.dot && row.bits == level.vectorBits && row.pairs; });
 }
 
-Value mlir::quanta::emitPairDot(KernelBuilder &b, Value sums, Value codes, Value activations) {
-  return DotEmitter(b).emitPairs(sums, codes, activations);
+Value mlir::quanta::emitPairDot(KernelBuilder &b, Value sums, Value codes, Value first, Value second) {
+  return DotEmitter(b).emitPairs(sums, codes, first, second);
 }
 
 bool mlir::quanta::multipliesSignedBytes(const ::quanta::TargetLevel &level) {

@@ -31,10 +31,10 @@ Value emitByteLookup(KernelBuilder &b, Value table, Value indices);
 /// True if the target multiplies two rows of eight codes by two rows of eight activations at once.
 bool multipliesPairs(const ::quanta::TargetLevel &level);
 
-/// For 16 rows i of codes and two rows t of activations, sums[2i + t] + Σ₀⁷ codes[8i + j] · activations[8t + j], exactly; where the
-/// target multipliesPairs. `sums` and `codes` are vectors of 32 32-bit words, of which `codes` hold four unsigned bytes, `activations` one of
-/// 16 signed bytes.
-Value emitPairDot(KernelBuilder &b, Value sums, Value codes, Value activations);
+/// For 16 rows i of codes and two rows t of activations, sums[2i + t] + Σ₀⁷ codes[8i + j] · row t [j], exactly; where the
+/// target multipliesPairs. `sums` and `codes` are vectors of 32 32-bit words, of which `codes` hold four unsigned bytes; the rows, `first`
+/// and `second`, are vectors of 8 signed bytes.
+Value emitPairDot(KernelBuilder &b, Value sums, Value codes, Value first, Value second);
 
 } // namespace mlir::quanta
 #endif

@@ -297,9 +297,8 @@ private:
       for (size_t r = 0; r < rows.size(); r += 2) {
         auto load = [&](size_t row) { return Value(vector::LoadOp::create(b, eight, codes, ValueRange{rows[row], column})); };
         Value first = load(r), second = r + 1 < rows.size() ? load(r + 1) : first;
-        Value x = vector::ShuffleOp::create(b, first, second, llvm::to_vector(llvm::seq<int64_t>(16)));
         for (int64_t t = 0; t < width; ++t)
-          next.push_back(emitPairDot(b, running[r / 2 * width + t], panel[t], x));
+          next.push_back(emitPairDot(b, running[r / 2 * width + t], panel[t], first, second));
       }
       return next;
     });
