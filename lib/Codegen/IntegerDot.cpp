@@ -98,21 +98,12 @@ private:
     return LLVM::CallIntrinsicOp::create(b, result, b.getStringAttr(name), operands).getResult(0);
   }
 
-  /// Instructions of scalable vectors take registers as they are, with any lanes above those in use.
-  VectorType scalable(unsigned width) { return VectorType::get({128 / width}, b.getIntegerType(width), {true}); }
-  Value toScalable(Value value) {
-    auto type = mlir::cast<VectorType>(value.getType());
-    VectorType wide = scalable(type.getElementTypeBitWidth());
-    if (type == wide)
-      return value;
-    return vector::ScalableInsertOp::create(b, value, LLVM::PoisonOp::create(b, wide), 0);
-  }
   /// sum + products of bytes, added up.
   Value multiply(const char *name, Value sum, Value q, Value x) {
     if (!b.level->scalable)
       return call(name, lanes(32), {sum, q, x});
-    Value result = call(name, scalable(32), {toScalable(sum), toScalable(q), toScalable(x)});
-    return vector::ScalableExtractOp::create(b, lanes(32), result, 0);
+    Value wide = b.toScalable(sum);
+    return b.fromScalable(call(name, wide.getType(), {wide, b.toScalable(q), b.toScalable(x)}), lanes(32));
   }
   Value cast(Type type, Value value) { return vector::BitCastOp::create(b, type, value); }
 

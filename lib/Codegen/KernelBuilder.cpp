@@ -62,6 +62,56 @@ Value KernelBuilder::permuteBits(Value words, ArrayRef<int> bits, unsigned inver
   return cast(i32Tile(), result);
 }
 
+Value KernelBuilder::toScalable(Value vector) {
+  auto type = cast<VectorType>(vector.getType());
+  if (type.isScalable())
+    return vector;
+  auto wide = VectorType::get({128 / type.getElementTypeBitWidth()}, type.getElementType(), {true});
+  return vector::ScalableInsertOp::create(*this, vector, LLVM::PoisonOp::create(*this, wide), 0);
+}
+
+Value KernelBuilder::fromScalable(Value scalable, VectorType type) { return vector::ScalableExtractOp::create(*this, type, scalable, 0); }
+
+Value KernelBuilder::pick(Value first, Value second, ArrayRef<int64_t> lanes) {
+  // Instructions that join two registers go on where a register ends, which is unknown; those that work on pairs of lanes do not.
+  bool pairs = llvm::all_of(llvm::enumerate(lanes), [&](auto lane) {
+    int64_t i = lane.index();
+    return lane.value() == lanes[0] + i / 2 * 2 + kLanes * (i % 2);
+  });
+  if (!level->scalable || pairs)
+    return vector::ShuffleOp::create(*this, first, second, lanes);
+  int64_t width = level->vectorBits / 32;
+  auto type = VectorType::get({width}, getI32Type());
+  // A table's lanes for every register, and zeros for indices behind its end.
+  auto pickFrom = [&](int64_t source, ArrayRef<int64_t> wanted) -> Value {
+    SmallVector<int32_t> indices;
+    for (int64_t lane : wanted)
+      indices.push_back(lane / width == source ? lane % width : -1);
+    if (llvm::all_of(indices, [](int32_t index) { return index < 0; }))
+      return Value();
+    Value tile = source * width < kLanes ? first : second;
+    Value part = vector::BitCastOp::create(*this, i32Tile(), tile);
+    if (width < kLanes)
+      part = vector::ExtractStridedSliceOp::create(*this, part, {source * width % kLanes}, {width}, {1});
+    if (llvm::equal(indices, llvm::seq<int32_t>(width)))
+      return part;
+    Value table = arith::ConstantOp::create(*this, DenseElementsAttr::get(type, ArrayRef<int32_t>(indices)));
+    Value data = toScalable(part);
+    Value found = LLVM::CallIntrinsicOp::create(*this, data.getType(), getStringAttr("llvm.aarch64.sve.tbl"), ValueRange{data, toScalable(table)})
+                      .getResult(0);
+    return fromScalable(found, type);
+  };
+  Value result = tileOf(0);
+  for (int64_t begin = 0; begin < kLanes; begin += width) {
+    Value part;
+    for (int64_t source = 0; source < 2 * kLanes / width; ++source)
+      if (Value found = pickFrom(source, lanes.slice(begin, width)))
+        part = part ? Value(arith::OrIOp::create(*this, part, found)) : found;
+    result = width < kLanes ? Value(vector::InsertStridedSliceOp::create(*this, part, result, {begin}, {1})) : part;
+  }
+  return vector::BitCastOp::create(*this, first.getType(), result);
+}
+
 Value KernelBuilder::lookUp(Value table, Value indices) {
   assert(level->looksUp16);
   return LLVM::CallIntrinsicOp::create(*this, f32Tile(), getStringAttr("llvm.x86.avx512.permvar.sf.512"), ValueRange{table, indices})

@@ -83,6 +83,12 @@ public:
   Value widen(Value tile);
   /// table[indices[i] mod 16] in each lane; where the level says looksUp16.
   Value lookUp(Value table, Value indices);
+  /// Lanes of two tiles of 32-bit elements: 0 to 15 are the first's, 16 to 31 the second's.
+  Value pick(Value first, Value second, ArrayRef<int64_t> lanes);
+  /// A vector of at most level->vectorBits as the register that an instruction of scalable vectors takes, with anything above its lanes;
+  /// and such a register's first lanes.
+  Value toScalable(Value vector);
+  Value fromScalable(Value scalable, VectorType type);
   /// `width` bits of each of 64 bytes, from bit `from` on, at bit `to`; the others are zero.
   Value moveBits(Value words, unsigned width, unsigned from, unsigned to);
   /// `width` bits of each of 64 bytes, from bit `from` on, less half their range, as signed bytes; doubled: one bit as −1 or 1. Where the level

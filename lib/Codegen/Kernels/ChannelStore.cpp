@@ -17,8 +17,8 @@ static SmallVector<Value> transpose(KernelBuilder &b, SmallVector<Value> rows) {
       if (i & side)
         continue;
       Value above = rows[i], below = rows[i | side];
-      rows[i] = vector::ShuffleOp::create(b, above, below, upper);
-      rows[i | side] = vector::ShuffleOp::create(b, above, below, lower);
+      rows[i] = b.pick(above, below, upper);
+      rows[i | side] = b.pick(above, below, lower);
     }
   }
   return rows;

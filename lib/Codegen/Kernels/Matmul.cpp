@@ -23,8 +23,8 @@ void mlir::quanta::transposeTiles(KernelBuilder &b, SmallVectorImpl<Value> &rows
       if (i & distance)
         continue;
       Value first = rows[i], second = rows[i + distance];
-      rows[i] = vector::ShuffleOp::create(b, first, second, low);
-      rows[i + distance] = vector::ShuffleOp::create(b, first, second, high);
+      rows[i] = b.pick(first, second, low);
+      rows[i + distance] = b.pick(first, second, high);
     }
   }
 }

@@ -202,7 +202,7 @@ private:
           SmallVector<int64_t> every;
           for (int64_t lane = 0; lane < kLanes; ++lane)
             every.push_back(2 * lane + odd);
-          columns.push_back(vector::ShuffleOp::create(b, parts[pair][i], parts[pair + 1][i], every));
+          columns.push_back(b.pick(parts[pair][i], parts[pair + 1][i], every));
         }
       llvm::append_range(result, transformInputs(b, columns));
     }
