@@ -187,12 +187,13 @@ def run(compiled, core, threads):
     return outputs
 
 
-failed = 0
+failed, made = 0, set()
 for cpu, core in CPUS:
     if cpu == "skylake-avx512" and "avx512bw" not in pathlib.Path("/proc/cpuinfo").read_text():
         continue
     compiled = folder / (cpu if emulator else f"{cpu}.so")
-    if not emulator or not compiled.exists():
+    if compiled not in made:
+        made.add(compiled)
         subprocess.run(["quantc", folder / "model.mlir", f"--mcpu={cpu}", "-o", compiled, *(["--mtriple=aarch64-linux-gnu"] if emulator else [])],
                        check=True)
     for threads in (1, 3):
