@@ -553,8 +553,9 @@ private:
   }
 
   /// A product of codes, which the kernel makes of what was encoded.
-  Value integerMatmul(Value lhs, Value rhs, Attribute left, Attribute right, bool transposeRhs) {
+  Value integerMatmul(Value lhs, Value rhs, Attribute left, Attribute right, bool transposeRhs, float scale) {
     NamedAttrList config;
+    config.set("scale", b.getF32FloatAttr(scale));
     config.set("lhs", left);
     config.set("rhs", right);
     return matmul("integer_matmul", lhs, rhs, transposeRhs, config);
@@ -565,8 +566,9 @@ private:
       return failure();
     int64_t rank = type(op.getLhs()).getRank();
     Attribute leftEncoding = getEncoding(op.getLhs().getType()), rightEncoding = getEncoding(op.getRhs().getType());
+    // What is summed up must share a scale.
     bool integers = activations.contains(op.getLhs()) && activations.contains(op.getRhs()) &&
-                    ProductOfCodes::get(leftEncoding, rightEncoding, op.getTransposeRhs());
+                    ProductOfCodes::get(leftEncoding, rightEncoding) && (op.getTransposeRhs() || !isa<UniformAttr>(rightEncoding));
     auto read = [&](Value x) { return integers ? FailureOr<Value>(activations[x].op.getInput()) : getFloats(op, x); };
     FailureOr<Value> left = read(op.getLhs()), right = read(op.getRhs());
     if (failed(left) || failed(right))
@@ -578,7 +580,7 @@ private:
           return op.emitOpError() << "expected equal leading batch dimensions but got " << lhs.getType() << " and " << rhs.getType();
     }
     Value lhs4 = collapseTo(lhs, 4), rhs4 = collapseTo(rhs, 4);
-    Value y = integers ? integerMatmul(lhs4, rhs4, leftEncoding, rightEncoding, op.getTransposeRhs())
+    Value y = integers ? integerMatmul(lhs4, rhs4, leftEncoding, rightEncoding, op.getTransposeRhs(), 1.0f)
                        : matmul(lhs4, rhs4, op.getTransposeRhs(), 1.0f);
     return replace(op, restore(y, op.getResult(), lhs));
   }
@@ -612,6 +614,8 @@ private:
       config.set(name, TypeAttr::get(types.back()));
       llvm::append_range(memory, caches.getMemory(b, op.getLoc(), read.getCacheAttr()));
     }
+    if (op->hasAttr("quanta.attention_bits"))
+      return op.emitOpError("over a cache multiplies floats: leave out the recipe 'attention' for it");
     Value q = op.getQuery();
     int64_t heads = type(q).getDimSize(1), groups = types[0].getDimSize(1);
     if (ShapedType::isDynamic(heads))
@@ -658,12 +662,22 @@ private:
       return convertCached(op, keys, values, rotary);
     if (keys || values)
       return op.emitOpError("expected keys and values to come from caches both");
-    Value scores = matmul(op.getQuery(), op.getKey(), /*transposeRhs=*/true, op.getScale().convertToFloat());
+    // With bits: products of codes. Rows of q, k and the probabilities have scales of their own, and columns of v.
+    auto bits = op->getAttrOfType<IntegerAttr>("quanta.attention_bits");
+    if (bits && (bits.getInt() < 2 || bits.getInt() > 8))
+      return op.emitOpError() << "expected 2 to 8 quanta.attention_bits but got " << bits.getInt();
+    auto product = [&](Value lhs, Value rhs, bool transposeRhs, float scale) {
+      if (!bits)
+        return matmul(lhs, rhs, transposeRhs, scale);
+      Attribute codes = UniformAttr::get(b.getContext(), bits.getInt(), UniformAttr::kRow, ZeroKind::Symmetric, b.getF32Type(), 0);
+      return integerMatmul(lhs, rhs, codes, codes, transposeRhs, scale);
+    };
+    Value scores = product(op.getQuery(), op.getKey(), /*transposeRhs=*/true, op.getScale().convertToFloat());
     SmallVector<Value> mask;
     if (op.getMask())
       mask.push_back(op.getMask());
     scores = softmax(mask, scores);
-    return replace(op, matmul(scores, op.getValue(), /*transposeRhs=*/false, 1.0f));
+    return replace(op, product(scores, op.getValue(), /*transposeRhs=*/false, 1.0f));
   }
 
   Value softmax(ValueRange mask, Value scores) {

@@ -239,6 +239,10 @@ static std::string buildCache(const RecipeValues &values) {
   return text + ",quanta-quantize-cache{bits=" + bits + options + " window=" + values.lookup("window") + "}";
 }
 
+static std::string buildAttention(const RecipeValues &values) {
+  return "quanta-quantize-activations{act=int" + values.lookup("bits") + "-attention" + selectNames(values) + "}";
+}
+
 static std::string buildVision(const RecipeValues &values) {
   return "quanta-decompose-attention," + selectLayers(values) + ",quanta-ptq4vit{" + dataOptions(values, "seed") + "bits=" +
          values.lookup("bits") + " act-bits=" + values.lookup("act-bits") + " method=" + values.lookup("method") + "}";
@@ -380,6 +384,11 @@ llvm::ArrayRef<Recipe> mlir::quanta::getRecipes() {
         {"keys", RecipeOption::Word, "rotated", "rotated or unrotated: behind or before their rotary embedding", 0, 0,
          {"rotated", "unrotated"}}},
        buildCache},
+      {"attention", Phase::Quantize, "products of attention multiply codes, whose scales are found while the model runs",
+       {{"bits", RecipeOption::Integer, "8", "bits of a query, key, probability or value", 2, 8},
+        {"only", RecipeOption::Pattern, "", "regular expression: only these nodes"},
+        {"keep", RecipeOption::Pattern, "", "regular expression: leave these nodes in float"}},
+       buildAttention},
       {"ptq4vit", Phase::Quantize, "weights and activations of vision models, for the least error of each product",
        {{"bits", RecipeOption::Integer, "8", "bits of a weight", 2, 8},
         {"act-bits", RecipeOption::Integer, "8", "bits of an activation", 2, 8},

@@ -52,7 +52,7 @@ struct DecomposeAttention : public mlir::quanta::impl::DecomposeAttentionBase<De
     auto typeOf = [](Value value) { return cast<RankedTensorType>(value.getType()); };
     auto q = typeOf(op.getQuery()), k = typeOf(op.getKey());
     bool cached = op.getKey().getDefiningOp<CacheReadOp>() || op.getValue().getDefiningOp<CacheReadOp>();
-    if (cached || q.getDimSize(1) != k.getDimSize(1) || q.isDynamicDim(1))
+    if (cached || op->hasAttr("quanta.attention_bits") || q.getDimSize(1) != k.getDimSize(1) || q.isDynamicDim(1))
       return;
     ImplicitLocOpBuilder b(op.getLoc(), op);
     Value scaled = mapElements(b, op.getQuery(), {}, [&](ImplicitLocOpBuilder &at, ValueRange args) {

@@ -50,11 +50,12 @@ struct QuantizeActivations : public mlir::quanta::impl::QuantizeActivationsBase<
     if (act == "f32")
       return;
     form = ActivationForm::parse(act);
-    if (!form)
-      return fail("option 'act' must be f32 or intN-token, intN-tensor, intN-cluster with N from 2 to 8 but is '" + act + "'");
+    unsigned attentionBits = parseAttention(act);
+    if (!form && !attentionBits)
+      return fail("option 'act' must be f32 or intN-token, intN-tensor, intN-cluster, intN-attention with N from 2 to 8 but is '" + act + "'");
     if (range != "mse" && range != "minmax")
       return fail("option 'range' must be mse or minmax but is '" + range + "'");
-    if (form->isStatic() && data.empty())
+    if (form && form->isStatic() && data.empty())
       return fail("act=" + act + " chooses ranges on data: give quanta-quantize-activations data=FILE");
     llvm::Regex onlyPattern(only), keepPattern(keep);
     for (auto [option, text, pattern] : {std::tuple("only", &only, &onlyPattern), std::tuple("keep", &keep, &keepPattern)}) {
@@ -62,13 +63,20 @@ struct QuantizeActivations : public mlir::quanta::impl::QuantizeActivationsBase<
       if (!text->empty() && !pattern->isValid(error))
         return fail("option '" + Twine(option) + "' is not a regular expression: " + error);
     }
+    auto isSelected = [&](ArrayRef<std::string> names) {
+      auto matches = [&](llvm::Regex &pattern) { return llvm::any_of(names, [&](StringRef name) { return pattern.match(name); }); };
+      return (keep.empty() || !matches(keepPattern)) && (only.empty() || matches(onlyPattern));
+    };
+    if (attentionBits) {
+      getOperation().walk([&](AttentionOp op) {
+        if (!readsCache(op) && isSelected(getNodeName(op.getLoc())))
+          op->setAttr("quanta.attention_bits", IntegerAttr::get(IntegerType::get(&getContext(), 64), attentionBits));
+      });
+      return;
+    }
     activations.clear();
     getOperation().walk([&](Operation *op) {
-      if (!isa<LinearOp, Conv2DOp>(op))
-        return;
-      std::string name = getNodeName(op->getLoc()), weightName = getNodeName(op->getOperand(1).getLoc());
-      auto matches = [&](llvm::Regex &pattern) { return pattern.match(name) || pattern.match(weightName); };
-      if (serves(op) && (keep.empty() || !matches(keepPattern)) && (only.empty() || matches(onlyPattern)))
+      if (isa<LinearOp, Conv2DOp>(op) && serves(op) && isSelected({getNodeName(op->getLoc()), getNodeName(op->getOperand(1).getLoc())}))
         add(op);
     });
     if (form->isStatic()) {
@@ -86,6 +94,19 @@ private:
   void fail(const Twine &message) {
     getOperation().emitError() << message;
     signalPassFailure();
+  }
+
+  /// N of intN-attention, or 0.
+  static unsigned parseAttention(StringRef text) {
+    unsigned bits = 0;
+    bool fits = text.consume_front("int") && text.consume_back("-attention") && !text.getAsInteger(10, bits) && bits >= 2 && bits <= 8;
+    return fits ? bits : 0;
+  }
+
+  static bool readsCache(AttentionOp op) {
+    auto rotary = op.getKey().getDefiningOp<RotaryOp>();
+    Value key = rotary ? rotary.getInput() : op.getKey();
+    return key.getDefiningOp<CacheReadOp>() || op.getValue().getDefiningOp<CacheReadOp>();
   }
 
   bool serves(Operation *op) {

@@ -49,3 +49,15 @@ func.func @other_reader(%n: index) -> tensor<1x2x?x8xf32> {
   %k = quanta.cache_read @k, %n : tensor<1x2x?x8xf32>
   return %k : tensor<1x2x?x8xf32>
 }
+
+// -----
+
+quanta.cache @k : tensor<1x2x20x8xf32>
+quanta.cache @v : tensor<1x2x20x8xf32>
+func.func @codes(%q: tensor<1x2x?x8xf32>, %n: index) -> tensor<1x2x?x8xf32> {
+  %k = quanta.cache_read @k, %n : tensor<1x2x?x8xf32>
+  %v = quanta.cache_read @v, %n : tensor<1x2x?x8xf32>
+  // expected-error@+1 {{over a cache multiplies floats: leave out the recipe 'attention' for it}}
+  %y = quanta.attention %q, %k, %v {quanta.attention_bits = 8 : i64, scale = 0.5 : f32} : (tensor<1x2x?x8xf32>, tensor<1x2x?x8xf32>, tensor<1x2x?x8xf32>) -> tensor<1x2x?x8xf32>
+  return %y : tensor<1x2x?x8xf32>
+}

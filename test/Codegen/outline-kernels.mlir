@@ -158,8 +158,8 @@ func.func @static_activations(%x: tensor<?x72xf32>) -> (tensor<?x2xf32>, tensor<
 // multiplied: what is summed up must share a scale, and codes of 7 logarithmic bits are exponents of 128 values.
 // CHECK-LABEL: func @codes(
 // CHECK-SAME: %[[P:[a-z0-9]*]]: tensor<1x2x?x?xf32>, %[[V:[a-z0-9]*]]: tensor<1x2x?x8xf32>
-// CHECK: %[[Y:.*]] = quanta.kernel "integer_matmul" ins(%[[P]], %[[V]] : {{.*}} {lhs = #twin8m5, rhs = #a8x1}
-// CHECK: quanta.kernel "integer_matmul" ins(%[[Y]], %[[V]] : {{.*}} {lhs = #s8row, rhs = #s8row, transpose_rhs}
+// CHECK: %[[Y:.*]] = quanta.kernel "integer_matmul" ins(%[[P]], %[[V]] : {{.*}} {lhs = #twin8m5, rhs = #a8x1, scale = 1.000000e+00 : f32}
+// CHECK: quanta.kernel "integer_matmul" ins(%[[Y]], %[[V]] : {{.*}} {lhs = #s8row, rhs = #s8row, scale = 1.000000e+00 : f32, transpose_rhs}
 // CHECK: quanta.kernel "matmul"
 #probabilities = #quanta.twin<bits = 8, scale = 2.44140625E-4 : f32, shift = 5, negative = false>
 #values = #quanta.affine<bits = 8, scales = [2.000000e-02], zeros = [3]>
@@ -186,6 +186,19 @@ func.func @rows_are_summed(%p: tensor<1x2x?x?xf32>, %v: tensor<1x2x?x8xf32>) -> 
   // expected-error@+1 {{expected a product of two encoded activations, whose rows have scales of their own only if they are not what is summed up}}
   %y = quanta.matmul %p, %q : (tensor<1x2x?x?xf32>, tensor<1x2x?x8xf32, #rows>) -> tensor<1x2x?x8xf32>
   return %y : tensor<1x2x?x8xf32>
+}
+
+// -----
+
+// Attention of codes: rows of all operands but the values have scales of their own, and of those the columns.
+// CHECK-LABEL: func @attention_of_codes
+// CHECK: %[[S:.*]] = quanta.kernel "integer_matmul" {{.*}} {lhs = #s8row, rhs = #s8row, scale = 1.250000e-01 : f32, transpose_rhs}
+// CHECK: %[[P:.*]] = quanta.kernel "softmax" outs(%[[S]]
+// CHECK: quanta.kernel "integer_matmul" ins(%[[P]], {{.*}} {lhs = #s8row, rhs = #s8row, scale = 1.000000e+00 : f32}
+func.func @attention_of_codes(%q: tensor<1x4x?x8xf32>, %k: tensor<1x2x?x8xf32>, %v: tensor<1x2x?x6xf32>) -> tensor<1x4x?x6xf32> {
+  %y = quanta.attention %q, %k, %v {quanta.attention_bits = 8 : i64, scale = 0.125 : f32}
+    : (tensor<1x4x?x8xf32>, tensor<1x2x?x8xf32>, tensor<1x2x?x6xf32>) -> tensor<1x4x?x6xf32>
+  return %y : tensor<1x4x?x6xf32>
 }
 
 // -----

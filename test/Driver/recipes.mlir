@@ -31,6 +31,8 @@
 // BIAS-NEXT: quanta-correct-biases{data=not-there.npz
 // RUN: not quantc %s -o %t.o --recipe 'rtn{correct-bias}' 2>&1 | FileCheck %s --check-prefix=NOBIASDATA
 // NOBIASDATA: recipe 'rtn' with correct-bias looks at data: give --calib=FILE
+// RUN: quantc %s -o %t.mlir --recipe 'rtn,attention{bits=6 keep=x}' --dump-pass-pipeline 2>&1 | FileCheck %s --check-prefix=ATTENTION
+// ATTENTION: quanta-quantize-activations{act=int6-attention {{.*}}keep=x
 // RUN: quantc %s -o %t.html.mlir --recipe rtn --report %t.html && FileCheck %s --check-prefix=HTML < %t.html
 // HTML: <svg
 

@@ -84,8 +84,35 @@ OPERANDS[0][0][0, 0, 0] = 0  # a row of zeros
 OPERANDS[1][0][1, 1, 2] *= 1e-37
 
 
+# Attention of codes: heads of queries and of keys, rows, positions, columns of both products.
+ATTENTIONS = [(4, 2, 19, 33, 64, 21), (2, 2, 33, 70, 20, 48)]
+QKV = {f"{operand}{i}": (rng.standard_normal((1, g if operand != "q" else h, s if operand == "q" else t, e if operand == "v" else d)) * 2).astype(np.float32)
+       for i, (h, g, s, t, d, e) in enumerate(ATTENTIONS) for operand in "qkv"}
+
+
+def attend(q, k, v):
+    """In doubles, with codes of the operands."""
+    decode = lambda x: np.multiply(*quantize(x.astype(np.float32), TOKEN))
+    k, v = (np.repeat(x, q.shape[1] // x.shape[1], 1) for x in (k, v))
+    scores = decode(q).astype(np.float64) @ np.swapaxes(decode(k).astype(np.float64), -1, -2) * 0.25
+    exponentials = np.exp(scores - scores.max(-1, keepdims=True))
+    probabilities = exponentials / exponentials.sum(-1, keepdims=True)
+    return decode(probabilities).astype(np.float64) @ np.swapaxes(decode(np.swapaxes(v, -1, -2)), -1, -2).astype(np.float64)
+
+
 def module(used):
-    body, results, names, arguments, dims = [], [], [], [], []
+    body, results, names, arguments, dims, outputs = [], [], [], [], [], [f"y{i}" for i in used]
+    for i, (h, g, s, t, d, e) in enumerate(ATTENTIONS):
+        dynamic = i == 0
+        types = []
+        for operand, heads, (rows, name), columns in (("q", h, (s, "s"), d), ("k", g, (t, "t"), d), ("v", g, (t, "t"), e)):
+            types.append(f"tensor<1x{heads}x{'?' if dynamic else rows}x{columns}xf32>")
+            arguments.append(f"%{operand}{i}: {types[-1]}")
+            names.append(f"{operand}{i}")
+            dims.append(f'[1, {heads}, "{name}{i}", {columns}]' if dynamic else f"[1, {heads}, {rows}, {columns}]")
+        results.append(f"tensor<1x{h}x{'?' if dynamic else s}x{e}xf32>")
+        body.append(f"%z{i} = quanta.attention %q{i}, %k{i}, %v{i} {{quanta.attention_bits = 8 : i64, scale = 0.25 : f32}} : ({', '.join(types)}) -> {results[-1]}")
+    outputs = [f"z{i}" for i in range(len(ATTENTIONS))] + outputs
     for i in used:
         left, right, transposed, (batch, heads, _, rows, _, columns) = CASES[i]
         dynamic = i % 2  # rows, depth and columns are known or are not
@@ -104,8 +131,8 @@ def module(used):
         body.append(f"%y{i} = quanta.matmul %qa{i}, %qb{i}{' {transpose_rhs}' if transposed else ''} : ({', '.join(types)}) -> {results[-1]}")
     quoted = lambda all_names: ", ".join(f'"{name}"' for name in all_names)
     return (f"func.func @main({', '.join(arguments)}) -> ({', '.join(results)}) attributes {{quanta.inputs = [{quoted(names)}], "
-            f"quanta.outputs = [{quoted(f'y{i}' for i in used)}], quanta.dims = [{', '.join(dims)}]}} {{\n  " + "\n  ".join(body) +
-            f"\n  return {', '.join(f'%y{i}' for i in used)} : {', '.join(results)}\n}}\n")
+            f"quanta.outputs = [{quoted(outputs)}], quanta.dims = [{', '.join(dims)}]}} {{\n  " + "\n  ".join(body) +
+            f"\n  return {', '.join(f'%{name}' for name in outputs)} : {', '.join(results)}\n}}\n")
 
 
 failed = exact = 0
@@ -115,7 +142,7 @@ for level, (cpu, core) in enumerate(CPUS):
         continue
     used = [i for i in range(len(CASES)) if level == 0 or i % 3 == level % 3]  # the first level gets all
     (folder / f"{cpu}.mlir").write_text(module(used))
-    np.savez(folder / "in.npz", **{f"{operand}{i}": values[i] for operand, values in zip("ab", OPERANDS) for i in used})
+    np.savez(folder / "in.npz", **{f"{operand}{i}": values[i] for operand, values in zip("ab", OPERANDS) for i in used}, **QKV)
     compiled = folder / (cpu if emulator else f"{cpu}.so")
     subprocess.run(["quantc", folder / f"{cpu}.mlir", f"--mcpu={cpu}", "-o", compiled, *(["--mtriple=aarch64-linux-gnu"] if emulator else [])], check=True)
     outputs = []
@@ -123,6 +150,13 @@ for level, (cpu, core) in enumerate(CPUS):
         command = [*emulator, "-cpu", core, compiled] if emulator else ["quant-run", compiled]
         subprocess.run([*command, "--inputs", folder / "in.npz", "--outputs", folder / "out.npz", "--threads", threads], check=True, stdout=subprocess.DEVNULL)
         outputs.append(dict(np.load(folder / "out.npz")))
+    for i in range(len(ATTENTIONS)):
+        got, want = outputs[0][f"z{i}"], attend(*(QKV[f"{operand}{i}"] for operand in "qkv"))
+        difference = np.abs(got - want)
+        # A probability between two codes may become either.
+        if outputs[0][f"z{i}"].tobytes() != outputs[1][f"z{i}"].tobytes() or not (difference.max() < 0.1 and np.mean(difference < 1e-5) > 0.9):
+            failed += 1
+            print(f"{cpu}: attention {i} is off by {difference.max():.3e}, {np.mean(difference < 1e-5):.3f} of it equal, or depends on the number of threads")
     for i in used:
         left, right, transposed, shape = CASES[i]
         got = outputs[0][f"y{i}"]

@@ -3,11 +3,14 @@
 // RUN: quant-opt %s -split-input-file --quanta-quantize-activations=act=int4-token | FileCheck %s --check-prefix=INT4
 // RUN: not quant-opt %s -split-input-file --quanta-quantize-activations=act=int9-token 2>&1 | FileCheck %s --check-prefix=ACT
 // RUN: not quant-opt %s -split-input-file "--quanta-quantize-activations=only=(" 2>&1 | FileCheck %s --check-prefix=REGEX
+// RUN: quant-opt %s -split-input-file "--quanta-quantize-activations=act=int8-attention keep=/kept" | FileCheck %s --check-prefix=ATTENTION
+// RUN: not quant-opt %s -split-input-file --quanta-quantize-activations=act=int1-attention 2>&1 | FileCheck %s --check-prefix=BITS
 
 // FLOAT-NOT: quanta.quantize
 // INT4: #{{.*}} = #quanta.uniform<bits = 4, zero = offset, scale = f32>
-// ACT: error: option 'act' must be f32 or intN-token, intN-tensor, intN-cluster with N from 2 to 8 but is 'int9-token'
+// ACT: error: option 'act' must be f32 or intN-token, intN-tensor, intN-cluster, intN-attention with N from 2 to 8 but is 'int9-token'
 // REGEX: error: option 'only' is not a regular expression
+// BITS: error: option 'act' must be f32 or intN-token, intN-tensor, intN-cluster, intN-attention with N from 2 to 8 but is 'int1-attention'
 
 #u4 = #quanta.uniform<bits = 4>
 
@@ -40,4 +43,25 @@ func.func @named(%x: tensor<3x8xf32>, %z: tensor<3x8xf32>) -> (tensor<3x2xf32>, 
   %a = quanta.linear %x, %w : (tensor<3x8xf32>, tensor<2x8xf32, #u4>) -> tensor<3x2xf32> loc("/kept")
   %b = quanta.linear %z, %w : (tensor<3x8xf32>, tensor<2x8xf32, #u4>) -> tensor<3x2xf32> loc("/other")
   return %a, %b : tensor<3x2xf32>, tensor<3x2xf32>
+}
+
+// -----
+
+quanta.cache @keys : tensor<1x2x8x4xf32>
+quanta.cache @values : tensor<1x2x8x4xf32>
+
+// Attention over a cache stays in floats, and what `keep` names.
+// CHECK-LABEL: func @attention
+// CHECK-NOT: attention_bits
+// ATTENTION-LABEL: func @attention
+// ATTENTION: quanta.attention {{.*}} {quanta.attention_bits = 8 : i64, scale = 5.000000e-01 : f32}
+// ATTENTION: quanta.attention {{.*}} {scale = 5.000000e-01 : f32}
+// ATTENTION: quanta.attention {{.*}} {scale = 5.000000e-01 : f32}
+func.func @attention(%q: tensor<1x2x3x4xf32>, %n: index) -> (tensor<1x2x3x4xf32>, tensor<1x2x3x4xf32>, tensor<1x2x3x4xf32>) {
+  %a = quanta.attention %q, %q, %q {scale = 0.5 : f32} : (tensor<1x2x3x4xf32>, tensor<1x2x3x4xf32>, tensor<1x2x3x4xf32>) -> tensor<1x2x3x4xf32>
+  %b = quanta.attention %q, %q, %q {scale = 0.5 : f32} : (tensor<1x2x3x4xf32>, tensor<1x2x3x4xf32>, tensor<1x2x3x4xf32>) -> tensor<1x2x3x4xf32> loc("/kept")
+  %k = quanta.cache_read @keys, %n : tensor<1x2x?x4xf32>
+  %v = quanta.cache_read @values, %n : tensor<1x2x?x4xf32>
+  %c = quanta.attention %q, %k, %v {scale = 0.5 : f32} : (tensor<1x2x3x4xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>) -> tensor<1x2x3x4xf32>
+  return %a, %b, %c : tensor<1x2x3x4xf32>, tensor<1x2x3x4xf32>, tensor<1x2x3x4xf32>
 }

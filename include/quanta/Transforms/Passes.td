@@ -1112,6 +1112,9 @@ def QuantizeActivations : Pass<"quanta-quantize-activations", "::mlir::ModuleOp"
     * `intN-cluster`: each cluster of channels that `quanta-reorder` left on the layer, or the whole input where it left none,
       likewise (RPTQ, Yuan et al. 2023).
     * `f32` changes nothing.
+    * `intN-attention` leaves layers alone and marks `quanta.attention` (`quanta.attention_bits`), so that its two products are those of codes:
+      rows of queries, keys and probabilities and columns of values are divided by their largest magnitude / (2^(N−1) − 1), found while the
+      model runs. Attention over a cache stays in f32.
 
     Static ranges are those of the model as it is, its weights already encoded: it is run on `samples` of `data`. `range=mse` takes
     the range, among the whole one shrunk to 1 % … 100 %, that leaves the least squared error of the values; `range=minmax` the

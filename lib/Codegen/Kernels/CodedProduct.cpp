@@ -77,10 +77,9 @@ int32_t CodeGrid::codeOfZero() const {
   return std::clamp<int32_t>(zero, AffineAttr::getLeastCode(bits), AffineAttr::getGreatestCode(bits));
 }
 
-std::optional<ProductOfCodes> ProductOfCodes::get(Attribute lhs, Attribute rhs, bool transposeRhs) {
+std::optional<ProductOfCodes> ProductOfCodes::get(Attribute lhs, Attribute rhs) {
   auto left = CodeGrid::get(lhs), right = CodeGrid::get(rhs);
-  // Rows of the right operand may have scales of their own only if they are not what is summed up.
-  if (!left || !right || right->scales.size() > 1 || isa<Log2Attr>(rhs) || (right->dynamic && !transposeRhs))
+  if (!left || !right || right->scales.size() > 1 || isa<Log2Attr>(rhs))
     return std::nullopt;
   ProductOfCodes product{*left, *right};
   return product.chunk() > 0 ? std::optional(product) : std::nullopt;
@@ -231,6 +230,14 @@ void CodedColumns::storeWord(ArrayRef<Value> tiles, Value tile, Value word, Valu
   b.storeTile(packed, words, {matrix, tile, word, b.index(0)});
 }
 
+Value CodedColumns::scaleColumns(Value tile, function_ref<Value()> width) {
+  if (!scales)
+    return Value();
+  auto [factor, scale] = product.right.scaleRow(b, width());
+  b.storeTile(scale, scales, {matrix, tile, b.index(0)});
+  return factor;
+}
+
 void CodedColumns::encodeRows(Value tile) {
   Value column = b.mul(tile, kLanes), last = b.sub(columns, b.index(1)), zero = b.tileOf(0.0f);
   SmallVector<Value> rowIndex;
@@ -240,8 +247,7 @@ void CodedColumns::encodeRows(Value tile) {
     SmallVector<Value> at{batch, group, rowIndex[lane], k};
     return isMultiple(rows, kLanes) ? b.loadTile(operand, at) : b.loadMasked(operand, at, b.mask(b.sub(rows, k)), zero);
   };
-  Value factor;
-  if (scales) {
+  Value factor = scaleColumns(tile, [&] {
     SmallVector<Value> widest = b.loop(b.index(0), rows, kLanes, SmallVector<Value>(kLanes, zero), [&](Value k, ValueRange carried) {
       SmallVector<Value> next;
       for (int64_t lane = 0; lane < kLanes; ++lane)
@@ -252,10 +258,8 @@ void CodedColumns::encodeRows(Value tile) {
     Value width = widest[0];
     for (Value other : ArrayRef(widest).drop_front())
       width = arith::MaximumFOp::create(b, width, other);
-    auto [inverse, scale] = product.right.scaleRow(b, width);
-    b.storeTile(scale, scales, {matrix, tile, b.index(0)});
-    factor = inverse;
-  }
+    return width;
+  });
   b.loop(b.index(0), rows, kLanes, [&](Value k) {
     SmallVector<Value> tiles;
     for (int64_t lane = 0; lane < kLanes; ++lane)
@@ -268,13 +272,20 @@ void CodedColumns::encodeRows(Value tile) {
 
 void CodedColumns::encodeColumns(Value tile) {
   Value column = b.mul(tile, kLanes), valid = b.sub(columns, column), last = b.sub(rows, b.index(1));
+  Value factor = scaleColumns(tile, [&] {
+    Value mask = b.mask(valid);
+    return b.loop(b.index(0), rows, 1, ValueRange{b.tileOf(0.0f)}, [&](Value row, ValueRange carried) {
+      Value x = b.loadMasked(operand, {batch, group, row, column}, mask, b.tileOf(0.0f));
+      return SmallVector<Value>{Value(arith::MaximumFOp::create(b, carried[0], Value(math::AbsFOp::create(b, x))))};
+    })[0];
+  });
   b.loop(b.index(0), b.ceilDiv(rows, 4), 1, [&](Value word) {
     SmallVector<Value> tiles;
     for (int64_t i = 0; i < 4; ++i) {
       Value row = b.add(b.mul(word, 4), i), count = arith::SelectOp::create(b, b.less(row, rows), valid, b.index(0));
       tiles.push_back(b.loadMasked(operand, {batch, group, b.min(row, last), column}, b.mask(count), b.tileOf(0.0f)));
     }
-    storeWord(tiles, tile, word, Value());
+    storeWord(tiles, tile, word, factor);
   });
 }
 
@@ -328,7 +339,7 @@ struct ProductBlock {
     Value depth = columns.depth(), end = b.min(depth, b.add(begin, product.chunk())), chunk = b.div(begin, product.chunk());
     for (size_t region = 0; region < product.left.scales.size(); ++region) {
       SmallVector<Value> sums = multiply(region, begin, end);
-      Value factor = b.tileOf(product.left.scales[region] * product.right.scales[0]);
+      Value factor = b.tileOf(product.left.scales[region] * product.right.scales[0] * product.scale);
       for (size_t i = 0; i < sums.size(); ++i) {
         Value row = rowIndex[i / tiles.size()], tile = tiles[i % tiles.size()];
         for (Value excess : {rows.excess(row, region, chunk), columns.excess(matrix, tile, chunk)})

@@ -19,7 +19,7 @@ struct CodeGrid {
   SmallVector<float> scales; ///< of the regions; 1 for rows with scales of their own
   int32_t zero = 0;
   unsigned bits = 8;
-  bool dynamic = false; ///< rows have scales of their own
+  bool dynamic = false; ///< rows have scales of their own, found while the model runs
 
   /// None for what bytes do not hold: segments, offsets of rows, logarithmic grids of more exponents than three regions hold.
   static std::optional<CodeGrid> get(Attribute encoding);
@@ -34,10 +34,11 @@ struct CodeGrid {
 
 /// The grids of a product's operands.
 struct ProductOfCodes {
-  CodeGrid left, right;
+  CodeGrid left, right; ///< rows with scales of their own are columns of the right operand
+  float scale = 1;      ///< of the product
 
   /// None where kernels multiply floats.
-  static std::optional<ProductOfCodes> get(Attribute lhs, Attribute rhs, bool transposeRhs);
+  static std::optional<ProductOfCodes> get(Attribute lhs, Attribute rhs);
 
   /// The most products whose sum surely fits 32 bits, a multiple of 64.
   int64_t chunk() const;
@@ -85,6 +86,8 @@ public:
 private:
   void encodeRows(Value tile);    ///< of the transposed operand: sixteen rows become a tile
   void encodeColumns(Value tile); ///< four rows at a time
+  /// Stores scales of a tile's columns; returns 1 / scale, or null if they have none of their own.
+  Value scaleColumns(Value tile, function_ref<Value()> width);
   void storeWord(ArrayRef<Value> tiles, Value tile, Value word, Value factor);
   void emitSums(Value tile);
 

@@ -11,7 +11,8 @@ static constexpr int64_t kRowsOfTask = 64;
 void mlir::quanta::emitIntegerMatmul(KernelBuilder &b, const KernelArgs &args) {
   Value lhs = args.inputs[0], rhs = args.inputs[1], y = args.outputs[0];
   bool transposed = args.has("transpose_rhs");
-  ProductOfCodes product = *ProductOfCodes::get(args.config.get("lhs"), args.config.get("rhs"), transposed);
+  ProductOfCodes product = *ProductOfCodes::get(args.config.get("lhs"), args.config.get("rhs"));
+  product.scale = args.getFloat("scale");
   Value heads = b.dim(y, 1), count = b.dim(y, 2), width = b.dim(y, 3), blocks = b.ceilDiv(count, kRowsOfTask);
   Value matrices = b.mul(b.dim(y, 0), heads);
   CodedColumns columns(b, product, rhs, transposed);

@@ -25,7 +25,7 @@ using KernelEmitter = void (*)(KernelBuilder &, const KernelArgs &);
 void emitLinear(KernelBuilder &, const KernelArgs &);
 // y[B, H, M, N] = scale · lhs[B, H, M, K] · rhs[B|1, G|1, K, N] (or rhsᵀ); H a multiple of G. config: transpose_rhs?, scale.
 void emitMatmul(KernelBuilder &, const KernelArgs &);
-// As matmul, of codes that the kernel makes of its operands (CodedProduct.h); without scale. config: lhs, rhs (encodings), transpose_rhs?.
+// As matmul, of codes that the kernel makes of its operands (CodedProduct.h). config: also lhs and rhs, their encodings. Scales of rows are those of rhsᵀ.
 void emitIntegerMatmul(KernelBuilder &, const KernelArgs &);
 // y[N, O, OH, OW] from x[N, C, H, W]. ins: x, bias?; weights: tiles of W; config: encoding, shape, strides, dilations, pads, groups.
 void emitConv2D(KernelBuilder &, const KernelArgs &);
