@@ -22,6 +22,9 @@ class Epilogue {
 public:
   Epilogue(KernelBuilder &b, const KernelArgs &args);
 
+  /// Whether sums are stored as they are.
+  bool isEmpty() const { return !args.epilogue && !encoding; }
+
   ValueRange inputs;   ///< the kernel's own
   Value floats, codes; ///< where 16 lanes are stored; null if they are not
 

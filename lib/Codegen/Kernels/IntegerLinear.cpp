@@ -135,8 +135,25 @@ private:
           next.push_back(addGroup(affine(tiles[s], one), products[s], columnSum, carried[s]));
         return next;
       });
-      for (int64_t s = 0; s < streamCount; ++s)
-        store(totals[s], row, tiles[s]);
+      storeBlock(totals, row, 1, tiles, epilogue.isEmpty() ? Value() : b.scratch({streamCount, kLanes}, b.getF32Type()));
+    });
+  }
+
+  /// Sums of `count` rows by these tiles, which follow each other but for the last. With an epilogue they wait in `waiting` for a loop, so that it is
+  /// there once for each tile and not for each sum.
+  void storeBlock(ArrayRef<Value> sums, Value row, int64_t count, ArrayRef<Value> tiles, Value waiting) {
+    int64_t width = tiles.size();
+    if (epilogue.isEmpty()) {
+      for (int64_t r = 0; r < count; ++r)
+        for (int64_t t = 0; t < width; ++t)
+          store(sums[r * width + t], b.add(row, r), tiles[t]);
+      return;
+    }
+    for (auto [i, sum] : llvm::enumerate(sums))
+      b.storeTile(sum, waiting, {b.index(i), b.index(0)});
+    b.loop(b.index(0), b.index(count * width), 1, [&](Value i) {
+      Value tile = b.min(b.add(tiles.front(), b.rem(i, width)), b.index(weight.tiles() - 1));
+      store(b.loadTile(waiting, {i, b.index(0)}), b.add(row, b.div(i, width)), tile);
     });
     if (lookups)
       lookups->free();
@@ -223,10 +240,11 @@ private:
   void emitRows(ArrayRef<Value> tiles, Value decoded, Value begin, Value end) {
     int64_t most = partCount() > 1 && inPairs() && b.level->vectorBits == 128 ? 4 : b.registers.rows;
     // With several parts sums of floats wait in the cache, so that those of integers have the registers.
-    Value totals = partCount() > 1 ? b.scratch({most * static_cast<int64_t>(tiles.size()), kLanes}, b.getF32Type()) : Value();
+    auto scratch = [&](bool needed) { return needed ? b.scratch({most * static_cast<int64_t>(tiles.size()), kLanes}, b.getF32Type()) : Value(); };
+    Value totals = scratch(partCount() > 1), waiting = totals ? totals : scratch(!epilogue.isEmpty());
     forRowBlocks(b, begin, end, most, [&](Value row, int64_t count) {
       Value first = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, row, begin);
-      emitBlock(tiles, decoded, row, count, first, totals);
+      emitBlock(tiles, decoded, row, count, first, totals, waiting);
     });
   }
 
@@ -314,7 +332,7 @@ private:
   }
 
   /// `count` rows by the panel.
-  void emitBlock(ArrayRef<Value> tiles, Value decoded, Value row, int64_t count, Value first, Value totals) {
+  void emitBlock(ArrayRef<Value> tiles, Value decoded, Value row, int64_t count, Value first, Value totals, Value waiting) {
     int64_t width = tiles.size();
     SmallVector<Value> rowIndex;
     for (int64_t r = 0; r < count; ++r)
@@ -348,9 +366,10 @@ private:
       b.loop(b.index(0), b.index(partCount()), 1, emitPart);
     else
       emitPart(b.index(0));
-    for (int64_t r = 0; r < count; ++r)
-      for (int64_t t = 0; t < width; ++t)
-        store(totals ? b.loadTile(totals, {b.index(r * width + t), b.index(0)}) : sums[r * width + t], rowIndex[r], tiles[t]);
+    if (totals)
+      for (int64_t i = 0; i < count * width; ++i)
+        sums[i] = b.loadTile(totals, {b.index(i), b.index(0)});
+    storeBlock(sums, row, count, tiles, waiting);
   }
 
   std::optional<BitLookups> lookups; ///< instead of multiplications of one row
