@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------------------------------------------------------===//
 #include "LayerConstants.h"
 #include "ObservedModel.h"
+#include "quanta/Calibrate/StageGraph.h"
 #include "quanta/Dialect/IR/Quanta.h"
 #include "quanta/Support/Error.h"
 #include "quanta/Transforms/Passes.h"
@@ -12,6 +13,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/FormatVariadic.h"
 
 namespace mlir::quanta {
@@ -30,8 +32,10 @@ static constexpr StringLiteral kOutputMean = "quanta.output_mean";
 
 static size_t getOutputChannels(Operation *layer) { return cast<RankedTensorType>(layer->getOperand(1).getType()).getDimSize(0); }
 
+/// A layer of @main whose bias can take something up.
 static bool isLayer(Operation *op) {
-  return isa<LinearOp, Conv2DOp>(op) && isa<func::FuncOp>(op->getParentOp()) && LayerConstants::canChangeBias(op) &&
+  auto function = dyn_cast<func::FuncOp>(op->getParentOp());
+  return isa<LinearOp, Conv2DOp>(op) && function && function.getName() == "main" && LayerConstants::canChangeBias(op) &&
          cast<RankedTensorType>(op->getResult(0).getType()).getElementType().isF32();
 }
 
@@ -41,7 +45,10 @@ class BiasedModel : public ObservedModel {
 public:
   static llvm::Expected<BiasedModel> create(ModuleOp module, ArrayRef<Operation *> layers, const DataOptions &options) {
     BiasedModel model(module, layers, options);
-    auto graph = model.prepare(*model.makeGraph());
+    auto ports = getInputPorts(module.lookupSymbol<func::FuncOp>("main"));
+    if (!ports)
+      return ports.takeError();
+    auto graph = model.prepare(*model.makeGraph(*ports));
     if (!graph)
       return graph.takeError();
     model.graph = std::move(*graph);
@@ -59,7 +66,7 @@ private:
       biases.push_back(LayerConstants::getBias(layer));
   }
   static std::string name(size_t layer) { return "bias" + std::to_string(layer); }
-  OwningOpRef<ModuleOp> makeGraph();
+  OwningOpRef<ModuleOp> makeGraph(ArrayRef<::quanta::Port> inputs);
   static bool addChannels(Operation *layer, const Array &output, MutableArrayRef<double> sums);
 
   ArrayRef<Operation *> layers;
@@ -67,12 +74,12 @@ private:
 };
 } // namespace
 
-OwningOpRef<ModuleOp> BiasedModel::makeGraph() {
+OwningOpRef<ModuleOp> BiasedModel::makeGraph(ArrayRef<::quanta::Port> inputs) {
   IRMapping mapping;
   OwningOpRef<ModuleOp> copy(cast<ModuleOp>(module->clone(mapping)));
   auto main = copy->lookupSymbol<func::FuncOp>("main");
   Builder b(copy->getContext());
-  SmallVector<Attribute> names(main->getAttrOfType<ArrayAttr>("quanta.inputs").getValue());
+  SmallVector<Attribute> names = llvm::map_to_vector(inputs, [&](const ::quanta::Port &port) -> Attribute { return b.getStringAttr(port.name); });
   for (auto [i, original] : llvm::enumerate(layers)) {
     Operation *layer = mapping.lookup(original);
     auto type = RankedTensorType::get({static_cast<int64_t>(getOutputChannels(layer))}, b.getF32Type());
@@ -183,6 +190,7 @@ struct CorrectBiases : public mlir::quanta::impl::CorrectBiasesBase<CorrectBiase
 
   llvm::Error run() {
     SmallVector<Operation *> layers;
+    auto finish = llvm::make_scope_exit([&] { getOperation().walk([](Operation *op) { op->removeAttr(kOutputMean); }); });
     llvm::MapVector<Value, SmallVector<size_t>> groups; // those that read one value do not change each other
     getOperation().walk([&](Operation *op) {
       auto mean = op->getAttrOfType<DenseF64ArrayAttr>(kOutputMean);
@@ -205,8 +213,6 @@ struct CorrectBiases : public mlir::quanta::impl::CorrectBiasesBase<CorrectBiase
         correct(layers[i], mean, model->biases[i], constants);
     }
     constants.eraseReplaced();
-    for (Operation *layer : layers)
-      layer->removeAttr(kOutputMean);
     return llvm::Error::success();
   }
 

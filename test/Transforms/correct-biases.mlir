@@ -6,6 +6,9 @@
 // RUN: not quant-opt %s --quanta-measure-outputs 2>&1 | FileCheck %s --check-prefix=NODATA
 // RUN: not quant-opt %s --quanta-correct-biases 2>&1 | FileCheck %s --check-prefix=NODATA
 // NODATA: error: quanta-{{measure-outputs|correct-biases}} runs the model: give it data=FILE
+// Data is matched with inputs by name, the first of which is input0 by itself.
+// RUN: sed 's/quanta.inputs = ."x"., //' %s | not quant-opt --quanta-correct-biases='data=%S/Inputs/calibrate.npz' 2>&1 | FileCheck %s --check-prefix=NONAMES
+// NONAMES: error: {{.*}}input0
 
 // The first layer computes its bias, whatever its input is. The second one computes relu of it, and sees it corrected: (1.5, 0),
 // so that (2, 1) needs (0.5, 1) more; without a bias it gets one. The last layer was not measured, so it stays.
