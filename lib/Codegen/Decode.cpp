@@ -232,7 +232,8 @@ struct SplitDecode : public DecodeInterface::ExternalModel<SplitDecode, SplitAtt
     auto split = cast<SplitAttr>(attr);
     if (split.getKind() == SplitKind::Mask)
       return decodeMask(b, split, components, shape, tile, begin, end, scratch);
-    auto [high, low] = getColumnShapes(split, shape);
+    auto shapes = getColumnShapes(split, shape);
+    const auto &high = shapes.first, &low = shapes.second;
     size_t highCount = countPacked(split.getHigh(), high);
     Value boundary = b.index(split.getCount());
     b.ifThen(

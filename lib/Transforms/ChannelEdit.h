@@ -22,8 +22,6 @@ struct ElementOffsets {
 /// be undone, in reverse order; old and new data are in memory.
 class ChannelEdits {
 public:
-  explicit ChannelEdits(MLIRContext *context) : context(context) {}
-
   /// Element p is what element order[p] was; within groups.
   void permute(const ChannelPlan &plan, ArrayRef<int32_t> order);
   /// Values are multiplied by the factors, their readers' weights by the inverses (given apart, since a factor for a
@@ -52,7 +50,6 @@ private:
   Value makeConstant(Value like, std::vector<char> bytes);
   void addToBias(Operation *op, ArrayRef<double> addition);
 
-  MLIRContext *context;
   std::vector<std::function<void()>> undos;
   SmallVector<Operation *> replaced;
 };

@@ -190,7 +190,7 @@ struct CorrectBiases : public mlir::quanta::impl::CorrectBiasesBase<CorrectBiase
 
   llvm::Error run() {
     SmallVector<Operation *> layers;
-    auto finish = llvm::make_scope_exit([&] { getOperation().walk([](Operation *op) { op->removeAttr(kOutputMean); }); });
+    llvm::scope_exit finish([&] { getOperation().walk([](Operation *op) { op->removeAttr(kOutputMean); }); });
     llvm::MapVector<Value, SmallVector<size_t>> groups; // those that read one value do not change each other
     getOperation().walk([&](Operation *op) {
       auto mean = op->getAttrOfType<DenseF64ArrayAttr>(kOutputMean);

@@ -91,7 +91,7 @@ llvm::Error mlir::quanta::applyVerified(ModuleOp module, ArrayRef<EditSite> site
     std::string text;
   };
   auto describe = [](double difference) { return llvm::formatv("{0:e1}", difference).str(); };
-  ChannelEdits edits(module.getContext());
+  ChannelEdits edits;
   std::vector<Applied> applied;
   for (const EditSite &site : sites)
     if (std::optional<std::string> text = site.apply(edits))

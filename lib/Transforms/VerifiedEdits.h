@@ -9,10 +9,10 @@ namespace mlir::quanta {
 
 /// What the elements of a value along its channels were on the data.
 struct ChannelRange {
-  ChannelMap map;              ///< its axes; channels are the plan's
-  std::vector<float> min, max; ///< by element of the map
-  std::vector<double> squares; ///< sums of them
-  int64_t count = 0;           ///< of values of each element
+  ChannelMap map;                   ///< its axes; channels are the plan's
+  std::vector<float> min, max;      ///< by element of the map
+  std::vector<double> squares = {}; ///< sums of them
+  int64_t count = 0;                ///< of values of each element
 
   float absMax(size_t element) const { return std::max(std::abs(min[element]), std::abs(max[element])); }
 };

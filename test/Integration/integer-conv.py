@@ -17,7 +17,7 @@ folder = pathlib.Path(sys.argv[1])
 folder.mkdir(parents=True, exist_ok=True)
 emulator = sys.argv[2:]
 CPUS = ([("neoverse-v1", f"max,sve-max-vq={bits // 128}") for bits in (128, 256, 512, 2048)] + [("a64fx", "a64fx"), ("cortex-a72", "cortex-a72")] if emulator
-        else [(name, None) for name in ("native", "skylake-avx512", "x86-64-v3", "x86-64-v2")])
+        else [(name, None) for name in ("native", "x86-64-v2,skylake-avx512", "x86-64-v3", "x86-64-v2")])  # two CPUs share weights
 # Channels, height, width; rows, kernel, groups of convolution; strides, pads, dilations; weights: bits, zero, levels, columns of a group;
 # activations: bits, zero point. None: not known when the model is compiled; of weights and activations: floats.
 CONVS = [
@@ -189,7 +189,7 @@ def run(compiled, core, threads):
 
 failed, made = 0, set()
 for cpu, core in CPUS:
-    if cpu == "skylake-avx512" and "avx512bw" not in pathlib.Path("/proc/cpuinfo").read_text():
+    if "skylake-avx512" in cpu and "avx512bw" not in pathlib.Path("/proc/cpuinfo").read_text():
         continue
     compiled = folder / (cpu if emulator else f"{cpu}.so")
     if compiled not in made:

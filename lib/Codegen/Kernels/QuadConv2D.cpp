@@ -46,7 +46,8 @@ DictionaryAttr mlir::quanta::reorderForQuads(DictionaryAttr weight, UniformAttr 
         ordered[row * columns + (channel / kQuad * taps + tap) * kQuad + channel % kQuad] = (*codes)[(row * channels + channel) * taps + tap];
   auto type = RankedTensorType::get({rows, columns}, IntegerType::get(weight.getContext(), 8));
   NamedAttrList parts(weight);
-  parts.set("codes", DenseResourceElementsAttr::get(type, "quads", HeapAsmResourceBlob::allocateAndCopyWithAlign(ArrayRef(ordered), 64)));
+  // Not a resource, whose name would differ between an object's modules for several CPUs, which share weights.
+  parts.set("codes", DenseElementsAttr::getFromRawBuffer(type, ordered));
   return parts.getDictionary(weight.getContext());
 }
 

@@ -252,7 +252,7 @@ int64_t SplitAttr::getStoredBits(ArrayRef<int64_t> shape) const {
     mask = rows * (columns / tile * ::quanta::choiceBits(tile, getKept()) +
                    ::quanta::choiceBits(last, std::min(getKept(), last)));
   }
-  auto withoutCodes = [&](EncodingAttrInterface part) {
+  auto withoutCodes = [shape, rows = rows, columns = columns](EncodingAttrInterface part) {
     return part.getStoredBits(shape) - rows * getCodeBits(part, columns);
   };
   return mask + getCodeBits(getHigh(), getCount()) + getCodeBits(getLow(), rows * columns - getCount()) +

@@ -160,7 +160,7 @@ TEST_F(ChannelEditTest, IsTheReference) {
 
 TEST_F(ChannelEditTest, PermutesStreamHeadsAndHiddenChannels) {
   ASSERT_TRUE(module);
-  ChannelEdits edits(&context);
+  ChannelEdits edits;
   edits.permute(plan(find("stream")->getResult(0), ChannelTransform::Permute), toOrder(get("index", "global_residual")));
   edits.permute(plan(find("down")->getOperand(0), ChannelTransform::Permute), toOrder(get("index", "R5")));
   // One order for each key head; its query heads share it.
@@ -179,7 +179,7 @@ TEST_F(ChannelEditTest, PermutesStreamHeadsAndHiddenChannels) {
 
 TEST_F(ChannelEditTest, ScalesNormsHeadsAndGatedProducts) {
   ASSERT_TRUE(module);
-  ChannelEdits edits(&context);
+  ChannelEdits edits;
   auto scale = [&](Value value, std::vector<double> s, SmallVector<int64_t> axes = {2}) {
     std::vector<double> factors;
     for (double x : s)
@@ -197,7 +197,7 @@ TEST_F(ChannelEditTest, ScalesNormsHeadsAndGatedProducts) {
 
 TEST_F(ChannelEditTest, RotatesTheStreamOnceScalesAreFolded) {
   ASSERT_TRUE(module);
-  ChannelEdits edits(&context);
+  ChannelEdits edits;
   PlanOptions rotate;
   rotate.kind = ChannelTransform::Rotate;
   EXPECT_FALSE(planTransform(find("stream")->getResult(0), {2}, rotate).isLegal());
@@ -233,7 +233,7 @@ TEST_F(ChannelEditTest, RotatesTheStreamOnceScalesAreFolded) {
 
 TEST_F(ChannelEditTest, CommitsAndFrees) {
   ASSERT_TRUE(module);
-  ChannelEdits edits(&context);
+  ChannelEdits edits;
   edits.permute(plan(find("down")->getOperand(0), ChannelTransform::Permute), toOrder(get("index", "R5")));
   edits.commit(*module);
   unsigned constants = 0;

@@ -102,7 +102,7 @@ TEST_F(RptqTest, AttentionHeads) {
        {{"Wq", {8, 8}}, {"bq", {8}}, {"Wk", {8, 8}}, {"bk", {8}}, {"Wv", {8, 8}}, {"bv", {8}}, {"Wo", {8, 8}}, {"bo", {8}}}, body);
   ASSERT_TRUE(module);
   checkOutput(get("X"), {1, 5, 8}, get("y"));
-  ChannelEdits edits(&context);
+  ChannelEdits edits;
   std::vector<int32_t> r2 = toOrder(get("R2_perm")), r3 = toOrder(get("R3_perm")), same = {0, 1, 2, 3, 4, 5, 6, 7};
   edits.permute(plan(find("attention")->getOperand(0), ChannelTransform::Permute, {1, 3}), r2);
   edits.permute(plan(find("attention")->getOperand(2), ChannelTransform::Permute, {1, 3}), r3);
@@ -134,7 +134,7 @@ TEST_F(RptqTest, GatedProduct) {
 )mlir");
   ASSERT_TRUE(module);
   checkOutput(get("x"), {3, 4}, get("y"));
-  ChannelEdits edits(&context);
+  ChannelEdits edits;
   std::vector<int32_t> order = toOrder(get("perm"));
   edits.permute(plan(find("down")->getOperand(0), ChannelTransform::Permute, {1}), order);
   checkRows("gate", "Wgate", 1, order, 4);
@@ -170,7 +170,7 @@ struct RotaryTest : RptqTest {
 TEST_F(RotaryTest, PairsMoveWithTheirTables) {
   ASSERT_TRUE(module);
   checkScores("scores_ref");
-  ChannelEdits edits(&context);
+  ChannelEdits edits;
   ChannelPlan pairs = plan(find("rotary")->getOperand(0), ChannelTransform::Permute, {3});
   ASSERT_EQ(pairs.channels, 4); // the halves of a pair cannot be parted
   std::vector<double> order = get("pair_perm");
@@ -186,7 +186,7 @@ TEST_F(RotaryTest, PairsMoveWithTheirTables) {
 
 TEST_F(RotaryTest, PairsHaveOneScale) {
   ASSERT_TRUE(module);
-  ChannelEdits edits(&context);
+  ChannelEdits edits;
   ChannelPlan pairs = plan(find("rotary")->getOperand(0), ChannelTransform::Scale, {3});
   ASSERT_EQ(pairs.channels, 4);
   std::vector<double> scales = get("pair_scale_legal"), factors(scales.begin(), scales.begin() + 4), inverses;
@@ -203,7 +203,7 @@ TEST_F(RotaryTest, PairsHaveOneScale) {
 /// What the plans above cannot express changes the scores as the reference says.
 TEST_F(RotaryTest, OtherOrdersAndScalesChangeTheScores) {
   ASSERT_TRUE(module);
-  ChannelEdits edits(&context);
+  ChannelEdits edits;
   auto write = [&](StringRef layer, StringRef key, function_ref<double(ArrayRef<double>, size_t)> value) {
     OpOperand &weight = find(layer)->getOpOperand(1);
     std::vector<double> original = get(key);

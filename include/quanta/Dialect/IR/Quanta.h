@@ -44,10 +44,10 @@ struct PackedComponent : Component {
     Offsets, ///< of the lists of entries
   };
   Kind kind = Kind::Tiles;
-  std::string source, mask;   ///< names of logical components; no source: the value itself is a float matrix
-  CodeSpec spec = {};         ///< of Codes
-  int64_t blockColumns = 0;   ///< of Entries and Offsets
-  int64_t count = 0;          ///< ones that the mask of Order or Entries has
+  std::string source = {}, mask = {}; ///< names of logical components; no source: the value itself is a float matrix
+  CodeSpec spec = {};                 ///< of Codes
+  int64_t blockColumns = 0;           ///< of Entries and Offsets
+  int64_t count = 0;                  ///< ones that the mask of Order or Entries has
 };
 
 /// The bytes of a dense or resource attribute, splats expanded into `storage`; nothing if they are missing.
