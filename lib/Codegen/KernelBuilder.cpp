@@ -112,6 +112,22 @@ Value KernelBuilder::pick(Value first, Value second, ArrayRef<int64_t> lanes) {
   return vector::BitCastOp::create(*this, first.getType(), result);
 }
 
+Value KernelBuilder::joinBytes(ArrayRef<Value> four) {
+  if (level->scalable) { // within lanes, whatever the length of registers
+    Value word;
+    for (auto [i, bytes] : llvm::enumerate(four)) {
+      Value byte = arith::ShLIOp::create(*this, Value(arith::ExtUIOp::create(*this, i32Tile(), bytes)), tileOf(int32_t(8 * i)));
+      word = word ? Value(arith::OrIOp::create(*this, word, byte)) : byte;
+    }
+    return word;
+  }
+  auto interleave = [&](Value first, Value second, unsigned width) {
+    Value both = vector::InterleaveOp::create(*this, first, second);
+    return Value(vector::BitCastOp::create(*this, VectorType::get({kLanes}, getIntegerType(2 * width)), both));
+  };
+  return interleave(interleave(four[0], four[1], 8), interleave(four[2], four[3], 8), 16);
+}
+
 Value KernelBuilder::lookUp(Value table, Value indices) {
   assert(level->looksUp16);
   return LLVM::CallIntrinsicOp::create(*this, f32Tile(), getStringAttr("llvm.x86.avx512.permvar.sf.512"), ValueRange{table, indices})

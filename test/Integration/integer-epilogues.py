@@ -17,8 +17,10 @@ folder.mkdir(parents=True, exist_ok=True)
 CPUS = ["native", "skylake-avx512", "x86-64-v3", "x86-64-v2"]
 # Channels, rows of both layers, height, width, stride of the second; residual?
 CONVS = [(4, 16, 18, 12, 17, 1, False), (16, 16, 16, 9, 16, 1, True), (5, 17, 16, 7, 7, 2, True), (16, 20, 33, 3, 1, 1, False), (4, 16, 16, 1, 40, 2, True)]
-# Columns, rows of both layers; where segments of the codes in between begin; tokens of a batch or 0; residual?
-LINEARS = [(64, 37, 16, [], 0, False), (32, 64, 20, [32], 3, False), (20, 20, 16, [], 5, True), (100, 130, 16, [64, 96], 0, True)]
+# Columns, rows of both layers; where segments of the codes in between begin; tokens of a batch or 0; residual?; bits of the weights; rows of
+# the input, if they are known.
+LINEARS = [(64, 37, 16, [], 0, False, 4, None), (32, 64, 20, [32], 3, False, 4, None), (20, 20, 16, [], 5, True, 4, None),
+           (100, 130, 16, [64, 96], 0, True, 4, None), (64, 200, 150, [], 0, False, 1, 1), (96, 200, 20, [], 0, True, 4, 1)]
 
 
 def constant(value):
@@ -61,12 +63,13 @@ def argument(name, sizes, symbols):
     return feeds[name].astype(np.float64)
 
 
-def weight(name, rows, sizes):
-    codes = rng.integers(0, 16, (rows, int(np.prod(sizes))), dtype=np.uint8)
+def weight(name, rows, sizes, bits=4):
+    codes = rng.integers(0, 1 << bits, (rows, int(np.prod(sizes))), dtype=np.uint8)
     scales = 2.0 ** rng.integers(-3, 0, (rows, 1)).astype(np.float32)
-    kind = text((rows, *sizes), ", #w4")
+    kind = text((rows, *sizes), f", #w{bits}")
     body.append(f"%{name} = quanta.constant {{codes = {constant(codes)}, scales = {constant(scales)}}} : {kind}")
-    return ((codes.astype(np.float64) - 8) * scales).reshape(rows, *sizes), kind
+    values = codes.astype(np.float64) - (0.5 if bits == 1 else 8)
+    return (values * scales).reshape(rows, *sizes), kind
 
 
 def elementwise(name, y, kind, residual, rank):
@@ -108,18 +111,18 @@ for i, (channels, first, second, height, width, stride, residual) in enumerate(C
     results.append((f"z{i}", out)), wants.append(convolve(encode(r.astype(np.float64), *known[1]), w, stride))
     if residual:
         results.append((f"r{i}", text(middle))), wants.append(r)
-for i, (columns, first, second, splits, tokens, residual) in enumerate(LINEARS, len(CONVS)):
-    sizes = (None, columns)
+for i, (columns, first, second, splits, tokens, residual, bits, known_rows) in enumerate(LINEARS, len(CONVS)):
+    sizes = (known_rows, columns)
     x = argument(f"x{i}", sizes, "mk")
     known = ([0.0625], [-5 + i]), ([2.0 ** (k - 1) for k in range(len(splits) + 1)], [k - 100 for k in range(len(splits) + 1)], splits)
     a, b = (affine(*one) for one in known)
     body.append(f"%q{i} = quanta.quantize %x{i} : {text(sizes)} to {text(sizes, ', ' + a)}")
-    v, kind = weight(f"v{i}", first, (columns,))
-    middle = (None, first)
+    v, kind = weight(f"v{i}", first, (columns,), bits)
+    middle = (known_rows, first)
     body.append(f"%y{i} = quanta.linear %q{i}, %v{i} : ({text(sizes, ', ' + a)}, {kind}) -> {text(middle)}")
     y, shape = f"y{i}", middle
     sizes_of(f"r{i}", f"x{i}", text(sizes), sizes)
-    skip = argument(f"s{i}", (1, tokens and None, first) if tokens else middle, "bmn" if tokens else "mn") if residual else None
+    skip = argument(f"s{i}", (1, None, first) if tokens else middle, "bmn" if tokens else "mn") if residual else None
     if tokens:
         shape = (1, None, first)
         body.append(f"%t{i} = tensor.expand_shape %{y} [[0, 1], [2]] output_shape [1, %dr{i}0, {first}] : {text(middle)} into {text(shape)}")
@@ -130,18 +133,18 @@ for i, (columns, first, second, splits, tokens, residual) in enumerate(LINEARS, 
         flat = f"f{i}"
         body.append(f"%{flat} = tensor.collapse_shape %r{i} [[0, 1], [2]] : {text(shape)} into {text(middle)}")
     body.append(f"%p{i} = quanta.quantize %{flat} : {text(middle)} to {text(middle, ', ' + b)}")
-    w, kind = weight(f"w{i}", second, (first,))
-    body.append(f"%z{i} = quanta.linear %p{i}, %w{i} : ({text(middle, ', ' + b)}, {kind}) -> {text((None, second))}")
+    w, kind = weight(f"w{i}", second, (first,), bits)
+    body.append(f"%z{i} = quanta.linear %p{i}, %w{i} : ({text(middle, ', ' + b)}, {kind}) -> {text((known_rows, second))}")
     r = (encode(x, *known[0]) @ v.T).astype(np.float32)
     r = np.maximum(r + (skip.astype(np.float32).reshape(r.shape) if residual else np.float32(0)), 0)
-    results.append((f"z{i}", text((None, second)))), wants.append(encode(r.astype(np.float64), *known[1]) @ w.T)
+    results.append((f"z{i}", text((known_rows, second)))), wants.append(encode(r.astype(np.float64), *known[1]) @ w.T)
     if residual:
         results.append((f"r{i}", text(shape))), wants.append(r.reshape(feeds[f"s{i}"].shape))
 
 quoted = lambda names: ", ".join(f'"{name}"' for name in names)
 ids = "\n".join(f"#id{r} = affine_map<({', '.join(f'd{k}' for k in range(r))}) -> ({', '.join(f'd{k}' for k in range(r))})>" for r in (2, 3, 4))
 (folder / "model.mlir").write_text(
-    f"#w4 = #quanta.uniform<bits = 4, scale = f32>\n{ids}\nfunc.func @main({', '.join(arguments)}) -> ({', '.join(kind for _, kind in results)}) attributes {{\n"
+    f"#w4 = #quanta.uniform<bits = 4, scale = f32>\n#w1 = #quanta.uniform<bits = 1, scale = f32>\n{ids}\nfunc.func @main({', '.join(arguments)}) -> ({', '.join(kind for _, kind in results)}) attributes {{\n"
     f"    quanta.inputs = [{quoted(feeds)}], quanta.outputs = [{quoted(name for name, _ in results)}], quanta.dims = [{', '.join(dims)}]}} {{\n"
     "  %c0 = arith.constant 0 : index\n  %zero = arith.constant 0.0 : f32\n  " + "\n  ".join(body) +
     f"\n  return {', '.join('%' + name for name, _ in results)} : {', '.join(kind for _, kind in results)}\n}}\n")

@@ -85,6 +85,8 @@ public:
   Value lookUp(Value table, Value indices);
   /// Lanes of two tiles of 32-bit elements: 0 to 15 are the first's, 16 to 31 the second's.
   Value pick(Value first, Value second, ArrayRef<int64_t> lanes);
+  /// Words of the bytes of four tiles of i8: a lane of each in turn, the first in the lowest byte.
+  Value joinBytes(ArrayRef<Value> four);
   /// A vector of at most level->vectorBits as the register that an instruction of scalable vectors takes, with anything above its lanes;
   /// and such a register's first lanes.
   Value toScalable(Value vector);

@@ -1,28 +1,10 @@
 //===- ChannelStore.cpp - From channels in the lanes to pixels in the lanes ------------------------------------------------===//
 #include "ChannelStore.h"
+#include "Gemm.h"
 #include "QuadConv2D.h"
 
 using namespace mlir;
 using namespace mlir::quanta;
-
-/// Exchanges what lies on either side of the diagonal, in squares of 8, 4, 2 and 1.
-static SmallVector<Value> transpose(KernelBuilder &b, SmallVector<Value> rows) {
-  for (int64_t side : {8, 4, 2, 1}) {
-    SmallVector<int64_t> upper, lower;
-    for (int64_t lane = 0; lane < kLanes; ++lane) {
-      upper.push_back(lane & side ? kLanes + (lane ^ side) : lane);
-      lower.push_back(lane & side ? kLanes + lane : lane | side);
-    }
-    for (int64_t i = 0; i < kLanes; ++i) {
-      if (i & side)
-        continue;
-      Value above = rows[i], below = rows[i | side];
-      rows[i] = b.pick(above, below, upper);
-      rows[i | side] = b.pick(above, below, lower);
-    }
-  }
-  return rows;
-}
 
 ChannelStore::ChannelStore(KernelBuilder &b, const KernelArgs &args) : epilogue(b, args), b(b), args(args), channels(args.getInts("shape")[0]) {
   if (Value y = epilogue.floats) {
@@ -39,7 +21,8 @@ void ChannelStore::emitBorders() const { fillQuads(b, epilogue.codes, channels, 
 void ChannelStore::emit(SmallVector<Value> pixels, Value count, Value n, Value channel, Value row, Value column) const {
   Value pixel = b.add(b.mul(row, width), column), all = b.mask(count);
   pixels.resize(kLanes, b.tileOf(0.0f));
-  for (auto [c, vector] : llvm::enumerate(transpose(b, pixels)))
+  transposeTiles(b, pixels);
+  for (auto [c, vector] : llvm::enumerate(pixels))
     b.storeTile(vector, lanes, {b.index(c), b.index(0)});
   // Loops, so that the epilogue is there once or four times.
   if (!epilogue.codes) {

@@ -4,6 +4,19 @@
 using namespace mlir;
 using namespace mlir::quanta;
 
+Value mlir::quanta::emitTapOffsets(KernelBuilder &b, int64_t channels, ArrayRef<int64_t> window, ArrayRef<int64_t> dilations, Value stored,
+                                   Value plane) {
+  int64_t taps = window[0] * window[1];
+  Value offsets = memref::AllocOp::create(b, MemRefType::get({channels * taps}, b.getIndexType()), ValueRange(), b.getI64IntegerAttr(64));
+  b.loop(b.index(0), b.index(channels), 1, [&](Value channel) {
+    b.loop(b.index(0), b.index(taps), 1, [&](Value tap) {
+      Value down = b.mul(b.mul(b.div(tap, window[1]), dilations[0]), stored), right = b.mul(b.rem(tap, window[1]), dilations[1]);
+      memref::StoreOp::create(b, b.add(b.mul(channel, plane), b.add(down, right)), offsets, ValueRange{b.add(b.mul(channel, taps), tap)});
+    });
+  });
+  return offsets;
+}
+
 PixelCollector::PixelCollector(KernelBuilder &b, const KernelArgs &args)
     : b(b), x(args.inputs[0]), y(args.outputs[0]), shape(args.getInts("shape").take_back(2)), strides(args.getInts("strides")),
       pads(args.getInts("pads")), dilations(args.getInts("dilations")), taps(shape[0] * shape[1]) {

@@ -13,6 +13,10 @@
 
 namespace mlir::quanta {
 
+/// How far columns of a convolution's weight [channels · taps] lie behind the first one in an image whose rows have `stored` elements and
+/// whose channels have `plane`: an array of them, which is the caller's to free.
+Value emitTapOffsets(KernelBuilder &b, int64_t channels, ArrayRef<int64_t> window, ArrayRef<int64_t> dilations, Value stored, Value plane);
+
 /// 16 output pixels: where their windows begin in an input channel, and which lanes each tap may read.
 struct PixelTile {
   Value offset;                     ///< of each lane, i32: row · width + column of its window's first tap

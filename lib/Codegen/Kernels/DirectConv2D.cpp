@@ -8,6 +8,7 @@
 //===--------------------------------------------------------------------------------------------------------------------===//
 #include "DirectConv2D.h"
 #include "ChannelStore.h"
+#include "ConvPixels.h"
 #include "Gemm.h"
 
 using namespace mlir;
@@ -37,6 +38,16 @@ PixelBlock mlir::quanta::chooseBlock(const KernelBuilder &b, int64_t rows, int64
       consider({whole, columns});
   }
   return block;
+}
+
+void mlir::quanta::copyRows(KernelBuilder &b, Value rows, int64_t width, Value source, Value from, Value target, Value to, int64_t pitch) {
+  b.loop(b.index(0), rows, 1, [&](Value row) {
+    Value read = b.add(from, b.mul(row, width)), write = b.add(to, b.mul(row, pitch));
+    b.loop(b.index(0), b.index(width), kLanes, [&](Value column) {
+      Value exists = b.mask(b.sub(b.index(width), column));
+      b.storeTile(b.loadMasked(source, {b.add(read, column)}, exists, b.tileOf(0.0f)), target, {b.add(write, column)});
+    });
+  });
 }
 
 namespace {
@@ -108,7 +119,7 @@ public:
 
   void emit() {
     input = memref::CollapseShapeOp::create(b, x, ArrayRef<ReassociationIndices>{{0, 1, 2, 3}});
-    emitShifts();
+    shifts = emitTapOffsets(b, plan.channelsOfGroup(), plan.shape.drop_front(2), plan.dilations, b.index(plan.storedWidth), b.index(plan.plane()));
     // One image gives more than one task, too.
     int64_t passes = llvm::divideCeil(plan.tilesOfGroup, plan.tiles);
     Value images = b.dim(x, 0), fewest = b.ceilDiv(b.index(passes), std::max<int64_t>(1, passes / 4));
@@ -134,17 +145,6 @@ private:
   /// Whether the contraction is one chunk, so that a block's sums are finished at once.
   bool once() const { return !weight.isEncoded() || weight.chunk() >= weight.columns(); }
 
-  /// How far each column of the contraction lies behind the first.
-  void emitShifts() {
-    shifts = memref::AllocOp::create(b, MemRefType::get({weight.columns()}, b.getIndexType()), ValueRange(), b.getI64IntegerAttr(64));
-    b.loop(b.index(0), b.index(plan.channelsOfGroup()), 1, [&](Value channel) {
-      for (int64_t tap = 0; tap < plan.window(); ++tap) {
-        int64_t down = tap / plan.shape[3] * plan.dilations[0] * plan.storedWidth, right = tap % plan.shape[3] * plan.dilations[1];
-        memref::StoreOp::create(b, b.add(b.mul(channel, plan.plane()), down + right), shifts, ValueRange{b.add(b.mul(channel, plan.window()), tap)});
-      }
-    });
-  }
-
   /// Where the band's first window begins; copies it with its border if it needs one.
   void placeInput() {
     Value channel = b.add(b.mul(n, b.dim(x, 1)), b.mul(group, plan.channelsOfGroup()));
@@ -161,15 +161,9 @@ private:
     Value top = b.sub(b.mul(firstRow, plan.strides[0]), b.index(plan.pads[0])); // input row of the band's first
     Value begin = b.max(b.index(0), top), end = b.min(b.index(plan.height), b.add(top, plan.bandHeight));
     b.loop(b.index(0), b.index(plan.channelsOfGroup()), 1, [&](Value c) {
-      Value from = b.mul(b.add(channel, c), plan.height * plan.width), to = b.add(b.mul(c, plan.plane()), plan.pads[1]);
-      b.loop(begin, end, 1, [&](Value row) {
-        Value source = b.add(from, b.mul(row, plan.width)), target = b.add(to, b.mul(b.sub(row, top), plan.storedWidth));
-        // What the row's last tile writes too far is zero, and the next row is written later.
-        b.loop(b.index(0), b.index(plan.width), kLanes, [&](Value column) {
-          Value exists = b.mask(b.sub(b.index(plan.width), column));
-          b.storeTile(b.loadMasked(input, {b.add(source, column)}, exists, b.tileOf(0.0f)), image, {b.add(target, column)});
-        });
-      });
+      Value rows = b.sub(end, begin), from = b.add(b.mul(b.add(channel, c), plan.height * plan.width), b.mul(begin, plan.width));
+      Value to = b.add(b.add(b.mul(c, plan.plane()), b.mul(b.sub(begin, top), plan.storedWidth)), plan.pads[1]);
+      copyRows(b, rows, plan.width, input, from, image, to, plan.storedWidth);
     });
   }
 

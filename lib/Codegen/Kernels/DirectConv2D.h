@@ -16,6 +16,10 @@ struct PixelBlock {
 /// of this size and `allTiles`.
 PixelBlock chooseBlock(const KernelBuilder &, int64_t rows, int64_t columns, int64_t allTiles, int64_t &tiles);
 
+/// Copies rows of an image, one behind the other in the array `source` from `from` on, to `target`, `pitch` elements apart. What the last
+/// vector of a row writes too far is zero.
+void copyRows(KernelBuilder &b, Value rows, int64_t width, Value source, Value from, Value target, Value to, int64_t pitch);
+
 /// Whether emitDirectConv2D takes this conv2d kernel: images of known size, a window of more than one pixel or with strides or pads,
 /// and output channels that fill the lanes for three quarters or more.
 bool hasDirectConv2D(const KernelBuilder &, const KernelArgs &);

@@ -40,6 +40,9 @@ void forRowBlocks(KernelBuilder &b, Value begin, Value end, int64_t most, functi
 /// Transposes 16 tiles of 16 lanes, in place.
 void transposeTiles(KernelBuilder &b, SmallVectorImpl<Value> &rows);
 
+/// Batch and head of an operand [B, H, M, N] of a product of `heads` heads, which may broadcast or share heads among groups.
+std::pair<Value, Value> matrixOf(KernelBuilder &b, Value operand, Value batch, Value head, Value heads);
+
 /// Runs `body(k0, count, first)` for chunks of at most `chunk` of the `total` contraction columns; `first` is null when one
 /// chunk is certain.
 void emitChunks(KernelBuilder &b, Value total, int64_t chunk, function_ref<void(Value, Value, Value)> body);

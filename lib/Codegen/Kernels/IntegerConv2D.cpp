@@ -7,6 +7,7 @@
 //
 //===--------------------------------------------------------------------------------------------------------------------===//
 #include "IntegerConv2D.h"
+#include "ConvPixels.h"
 #include "Epilogue.h"
 #include "Gemm.h"
 #include "IntegerTiles.h"
@@ -119,7 +120,7 @@ public:
 
   void emit() {
     emitSizes();
-    emitShifts();
+    shifts = emitTapOffsets(b, shape[1], shape.drop_front(2), args.getInts("dilations"), stored, plane);
     if (epilogue.codes)
       emitBorders();
     int64_t width = b.registers.tiles;
@@ -232,19 +233,6 @@ private:
              });
   }
 
-  /// How far each column of the contraction lies behind the first.
-  void emitShifts() {
-    ArrayRef<int64_t> dilations = args.getInts("dilations");
-    int64_t taps = shape[2] * shape[3];
-    shifts = memref::AllocOp::create(b, MemRefType::get({weight.columns()}, b.getIndexType()), ValueRange(), b.getI64IntegerAttr(64));
-    b.loop(b.index(0), b.index(shape[1]), 1, [&](Value channel) {
-      b.loop(b.index(0), b.index(taps), 1, [&](Value tap) {
-        Value down = b.mul(b.mul(b.div(tap, shape[3]), dilations[0]), stored), right = b.mul(b.rem(tap, shape[3]), dilations[1]);
-        memref::StoreOp::create(b, b.add(b.mul(channel, plane), b.add(down, right)), shifts, ValueRange{b.add(b.mul(channel, taps), tap)});
-      });
-    });
-  }
-
   //===- Pixels -----------------------------------------------------------------------------------------------------------===//
 
   PixelRow describeRow(const PixelLanes &lanes, Value index) {
@@ -300,23 +288,6 @@ private:
     })[0];
   }
 
-  /// Four columns of 16 pixels, a byte each.
-  Value makeWord(ArrayRef<Value> columns) {
-    if (b.level->scalable) {
-      Value word;
-      for (auto [j, column] : llvm::enumerate(columns)) {
-        Value byte = arith::ShLIOp::create(b, Value(arith::ExtUIOp::create(b, b.i32Tile(), column)), b.tileOf(int32_t(8 * j)));
-        word = word ? Value(arith::OrIOp::create(b, word, byte)) : byte;
-      }
-      return word;
-    }
-    auto interleave = [&](Value first, Value second, unsigned width) {
-      Value both = vector::InterleaveOp::create(b, first, second);
-      return Value(vector::BitCastOp::create(b, VectorType::get({kLanes}, b.getIntegerType(2 * width)), both));
-    };
-    return interleave(interleave(columns[0], columns[1], 8), interleave(columns[2], columns[3], 8), 16);
-  }
-
   /// The words of a group of convolution, and the sums of their bytes for each group of weights.
   void collect(const PixelLanes &lanes, int64_t slot, Value origin) {
     Value corner = b.add(origin, b.add(b.mul(stored, args.getInt("top") - pads[0]), b.index(args.getInt("left") - pads[1])));
@@ -324,7 +295,7 @@ private:
     auto column = [&](Value k) { return loadColumn(lanes, b.add(corner, b.load(shifts, {k}))); };
     Value ones = b.tileOf(0x01010101);
     auto add = [&](Value sum, ArrayRef<Value> four, Value word) {
-      Value bytes = makeWord(four);
+      Value bytes = b.joinBytes(four);
       b.storeTile(bytes, panel, {b.index(slot), word, b.index(0)});
       return emitIntegerDot(b, sum, ones, bytes, 1);
     };

@@ -87,9 +87,7 @@ private:
           return word;
         };
         SmallVector<Value> next(running);
-        Value ahead = weight.lineAhead(b, b.add(one.firstBlock, block), streamCount);
-        for (Value tile : tiles)
-          weight.prefetch(b, tile, ahead);
+        prefetch(tiles, b.add(one.firstBlock, block));
         if (lookups)
           lookups->accumulate(tiles, index, block, b.add(one.firstBlock, block), next);
         else
@@ -137,10 +135,12 @@ private:
       });
       storeBlock(totals, row, 1, tiles, epilogue.isEmpty() ? Value() : b.scratch({streamCount, kLanes}, b.getF32Type()));
     });
+    if (lookups)
+      lookups->free();
   }
 
-  /// Sums of `count` rows by these tiles, which follow each other but for the last. With an epilogue they wait in `waiting` for a loop, so that it is
-  /// there once for each tile and not for each sum.
+  /// Sums of `count` rows by these tiles, which follow each other but for the last. With an epilogue they wait in `waiting` for a loop,
+  /// so that it is there once and not for each sum; no sums: they wait already.
   void storeBlock(ArrayRef<Value> sums, Value row, int64_t count, ArrayRef<Value> tiles, Value waiting) {
     int64_t width = tiles.size();
     if (epilogue.isEmpty()) {
@@ -155,8 +155,6 @@ private:
       Value tile = b.min(b.add(tiles.front(), b.rem(i, width)), b.index(weight.tiles() - 1));
       store(b.loadTile(waiting, {i, b.index(0)}), b.add(row, b.div(i, width)), tile);
     });
-    if (lookups)
-      lookups->free();
   }
 
   //===- Several rows -----------------------------------------------------------------------------------------------------===//
@@ -366,10 +364,10 @@ private:
       b.loop(b.index(0), b.index(partCount()), 1, emitPart);
     else
       emitPart(b.index(0));
-    if (totals)
+    if (totals && epilogue.isEmpty())
       for (int64_t i = 0; i < count * width; ++i)
         sums[i] = b.loadTile(totals, {b.index(i), b.index(0)});
-    storeBlock(sums, row, count, tiles, waiting);
+    storeBlock(totals && !epilogue.isEmpty() ? ArrayRef<Value>() : sums, row, count, tiles, waiting);
   }
 
   std::optional<BitLookups> lookups; ///< instead of multiplications of one row

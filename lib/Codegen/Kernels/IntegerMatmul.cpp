@@ -1,5 +1,6 @@
 //===- IntegerMatmul.cpp - Products of two encoded activations, batched -----------------------------------------------------===//
 #include "CodedProduct.h"
+#include "Gemm.h"
 #include "Kernels.h"
 
 using namespace mlir;
@@ -21,12 +22,7 @@ void mlir::quanta::emitIntegerMatmul(KernelBuilder &b, const KernelArgs &args) {
   b.parallel(b.mul(matrices, blocks), [&](Value task) {
     Value matrix = b.div(task, blocks), i = b.div(matrix, heads), h = b.rem(matrix, heads), first = b.mul(matrix, count);
     Value begin = b.mul(b.rem(task, blocks), kRowsOfTask), end = b.min(count, b.add(begin, kRowsOfTask));
-    /// Batch and head of an operand that may broadcast or share heads among groups.
-    auto matrixOf = [&](Value operand) {
-      Value batch = cast<MemRefType>(operand.getType()).getDimSize(0) == 1 ? b.index(0) : i;
-      return std::pair<Value, Value>(batch, b.div(b.mul(h, b.dim(operand, 1)), heads));
-    };
-    auto left = matrixOf(lhs), right = matrixOf(rhs);
+    auto left = matrixOf(b, lhs, i, h, heads), right = matrixOf(b, rhs, i, h, heads);
     b.loop(begin, end, 1, [&](Value row) {
       rows.encode(b.add(first, row), [&](Value column, Value mask) {
         SmallVector<Value> at{left.first, left.second, row, column};

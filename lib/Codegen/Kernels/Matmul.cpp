@@ -29,6 +29,12 @@ void mlir::quanta::transposeTiles(KernelBuilder &b, SmallVectorImpl<Value> &rows
   }
 }
 
+std::pair<Value, Value> mlir::quanta::matrixOf(KernelBuilder &b, Value operand, Value batch, Value head, Value heads) {
+  auto type = cast<MemRefType>(operand.getType());
+  return {type.getDimSize(0) == 1 ? b.index(0) : batch,
+          type.getDimSize(1) == 1 ? b.index(0) : b.div(b.mul(head, b.dim(operand, 1)), heads)};
+}
+
 void mlir::quanta::emitMatmul(KernelBuilder &b, const KernelArgs &args) {
   Value lhs = args.inputs[0], rhs = args.inputs[1], y = args.outputs[0];
   bool transposed = args.has("transpose_rhs");
@@ -37,23 +43,14 @@ void mlir::quanta::emitMatmul(KernelBuilder &b, const KernelArgs &args) {
   Value panels = b.ceilDiv(columns, b.registers.columns()), blocks = b.ceilDiv(rows, kRowsOfPanel);
   Value perMatrix = b.mul(panels, blocks);
 
-  /// Index of a batch dimension in an operand that may broadcast or share heads among groups of queries.
-  auto batchIndex = [&](Value operand, int64_t d, Value i, Value size) -> Value {
-    auto type = cast<MemRefType>(operand.getType());
-    if (type.getDimSize(d) == 1)
-      return b.index(0);
-    if (d == 0)
-      return i;
-    return b.div(b.mul(i, b.dim(operand, d)), size);
-  };
-
   b.parallel(b.mul(b.mul(b.dim(y, 0), heads), perMatrix), [&](Value task) {
     Value matrix = b.div(task, perMatrix), within = b.rem(task, perMatrix);
     Value i = b.div(matrix, heads), h = b.rem(matrix, heads);
     Value rowBegin = b.mul(b.div(within, panels), kRowsOfPanel), column = b.mul(b.rem(within, panels), b.registers.columns());
     Value rowEnd = b.min(rows, b.add(rowBegin, kRowsOfPanel)), valid = b.sub(columns, column);
-    Value li = batchIndex(lhs, 0, i, Value()), lh = batchIndex(lhs, 1, h, heads);
-    Value ri = batchIndex(rhs, 0, i, Value()), rh = batchIndex(rhs, 1, h, heads);
+    Value li, lh, ri, rh;
+    std::tie(li, lh) = matrixOf(b, lhs, i, h, heads);
+    std::tie(ri, rh) = matrixOf(b, rhs, i, h, heads);
     Value panel = b.scratch({b.registers.tiles, kChunk, kLanes}, b.getF32Type());
     Value zero = b.tileOf(0.0f), factor = b.tileOf(scale);
     auto keep = [&](Value tile, Value k, int64_t c) {

@@ -9,11 +9,12 @@
 //===------------------------------------------------------------------------------------------------------------------------===//
 #include "QuadConv2D.h"
 #include "ChannelStore.h"
+#include "ConvPixels.h"
 #include "DirectConv2D.h"
 #include "IntegerTiles.h"
+#include "JoinChannels.h"
 #include "Quantize.h"
 #include "quanta/Codegen/IntegerDot.h"
-#include "mlir/IR/AsmState.h"
 
 using namespace mlir;
 using namespace mlir::quanta;
@@ -33,34 +34,16 @@ static uint8_t codeOfZero(UniformAttr encoding) { return encoding.getLevels() ? 
 
 DictionaryAttr mlir::quanta::reorderForQuads(DictionaryAttr weight, UniformAttr encoding, int64_t rows, int64_t channels, int64_t taps,
                                              int64_t &columns) {
-  SmallVector<char> storage;
-  auto codes = getRawData(weight.get("codes"), storage);
-  columns = llvm::alignTo(channels, kQuad) * taps;
-  if (!codes || static_cast<int64_t>(codes->size()) != rows * channels * taps)
-    return {};
   // What channels that do not exist are multiplied by does not matter: their sums are subtracted whole.
-  std::vector<char> ordered(rows * columns, encoding.getBits() > 1 ? static_cast<char>(codeOfZero(encoding)) : 0);
-  for (int64_t row = 0; row < rows; ++row)
-    for (int64_t channel = 0; channel < channels; ++channel)
-      for (int64_t tap = 0; tap < taps; ++tap)
-        ordered[row * columns + (channel / kQuad * taps + tap) * kQuad + channel % kQuad] = (*codes)[(row * channels + channel) * taps + tap];
-  auto type = RankedTensorType::get({rows, columns}, IntegerType::get(weight.getContext(), 8));
-  NamedAttrList parts(weight);
-  // Not a resource, whose name would differ between an object's modules for several CPUs, which share weights.
-  parts.set("codes", DenseElementsAttr::getFromRawBuffer(type, ordered));
-  return parts.getDictionary(weight.getContext());
+  auto none = encoding.getBits() > 1 ? static_cast<char>(codeOfZero(encoding)) : 0;
+  return joinChannels(weight, rows, channels, taps, kQuad, none, [](int64_t channel) { return channel; }, columns);
 }
 
 /// All bytes of a word that stand for this signed code.
 static int32_t wordOfCode(int8_t code) { return static_cast<int32_t>((static_cast<uint8_t>(code) ^ 0x80u) * 0x01010101u); }
 
 Value mlir::quanta::emitQuad(KernelBuilder &b, ArrayRef<Value> channels) {
-  auto interleave = [&](Value first, Value second, unsigned width) {
-    Value both = vector::InterleaveOp::create(b, first, second);
-    return Value(vector::BitCastOp::create(b, VectorType::get({kLanes}, b.getIntegerType(2 * width)), both));
-  };
-  Value word = interleave(interleave(channels[0], channels[1], 8), interleave(channels[2], channels[3], 8), 16);
-  return arith::XOrIOp::create(b, word, b.tileOf(wordOfCode(0)));
+  return arith::XOrIOp::create(b, b.joinBytes(channels), b.tileOf(wordOfCode(0)));
 }
 
 /// Words of the code of zero in a plane, the `quad`-th of an image.
@@ -138,7 +121,8 @@ public:
     if (results.epilogue.codes)
       results.emitBorders();
     image = memref::CollapseShapeOp::create(b, words, ArrayRef<ReassociationIndices>{{0, 1, 2, 3}});
-    emitShifts();
+    int64_t quads = columnWords() / (shape[2] * shape[3]);
+    shifts = emitTapOffsets(b, quads, shape.drop_front(2), dilations, b.index(stored), b.index(plane));
     emitWeights();
     int64_t passes = llvm::divideCeil(weight.tiles(), tiles), bands = llvm::divideCeil(outHeight, band);
     // One image gives more than one task, too.
@@ -167,18 +151,6 @@ public:
 
 private:
   int64_t columnWords() const { return weight.columns() / kQuad; }
-
-  /// How far each word of the contraction lies behind the first.
-  void emitShifts() {
-    int64_t taps = shape[2] * shape[3];
-    shifts = memref::AllocOp::create(b, MemRefType::get({columnWords()}, b.getIndexType()), ValueRange(), b.getI64IntegerAttr(64));
-    b.loop(b.index(0), b.index(columnWords() / taps), 1, [&](Value quad) {
-      for (int64_t tap = 0; tap < taps; ++tap) {
-        int64_t down = tap / shape[3] * dilations[0] * stored, right = tap % shape[3] * dilations[1];
-        memref::StoreOp::create(b, b.add(b.mul(quad, plane), down + right), shifts, ValueRange{b.add(b.mul(quad, taps), tap)});
-      }
-    });
-  }
 
   /// weights[tile][word][lane], signed bytes, and what sums of a tile begin with: −128 · Σ w.
   void emitWeights() {

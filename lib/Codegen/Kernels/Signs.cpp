@@ -1,5 +1,6 @@
 //===- Signs.cpp - Activations that are −1, 0 or 1 --------------------------------------------------------------------------===//
 #include "Signs.h"
+#include "JoinChannels.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/Matchers.h"
@@ -107,24 +108,8 @@ bool mlir::quanta::hasSignKernel(EncodingAttrInterface weight, int64_t groups) {
 }
 
 DictionaryAttr mlir::quanta::reorderForSigns(DictionaryAttr weight, int64_t rows, int64_t channels, int64_t taps, int64_t &columns) {
-  SmallVector<char> storage;
-  auto codes = getRawData(weight.get("codes"), storage);
-  int64_t words = llvm::divideCeil(channels, kSignBits);
-  columns = words * taps * kSignBits;
-  if (!codes || static_cast<int64_t>(codes->size()) != rows * channels * taps)
-    return {};
-  std::vector<char> ordered(rows * columns);
-  for (int64_t row = 0; row < rows; ++row)
-    for (int64_t channel = 0; channel < channels; ++channel)
-      for (int64_t tap = 0; tap < taps; ++tap) {
-        // Bit p of a word of weights is that of the word's column p div 8 + 4 · (p mod 8) (TileLayout.h).
-        int64_t bit = channel % kSignBits, column = bit / 8 + 4 * (bit % 8);
-        ordered[row * columns + (channel / kSignBits * taps + tap) * kSignBits + column] = (*codes)[(row * channels + channel) * taps + tap];
-      }
-  auto type = RankedTensorType::get({rows, columns}, IntegerType::get(weight.getContext(), 8));
-  NamedAttrList parts(weight);
-  parts.set("codes", DenseResourceElementsAttr::get(type, "signs", HeapAsmResourceBlob::allocateAndCopyWithAlign(ArrayRef(ordered), 64)));
-  return parts.getDictionary(weight.getContext());
+  // Bit p of a word of weights is that of the word's column p div 8 + 4 · (p mod 8) (TileLayout.h).
+  return joinChannels(weight, rows, channels, taps, kSignBits, 0, [](int64_t bit) { return bit / 8 + 4 * (bit % 8); }, columns);
 }
 
 //===- Planes of bits -----------------------------------------------------------------------------------------------------===//

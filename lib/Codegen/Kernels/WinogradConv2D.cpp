@@ -165,15 +165,9 @@ private:
     Value top = b.sub(b.mul(firstRow, 2), b.index(plan.pads[0])); // input row of the first line
     Value begin = b.max(b.index(0), top), end = b.min(b.index(plan.height), b.add(top, plan.bandInputRows()));
     b.loop(b.index(0), b.index(plan.channels), 1, [&](Value channel) {
-      Value from = b.mul(b.add(b.mul(n, b.dim(x, 1)), channel), plan.height * plan.width);
-      b.loop(begin, end, 1, [&](Value row) {
-        Value source = b.add(from, b.mul(row, plan.width)), target = b.add(b.mul(b.sub(row, top), pitch), plan.pads[1]);
-        // What the row's last vector writes too far is zero, and the next row is written later.
-        b.loop(b.index(0), b.index(plan.width), kLanes, [&](Value column) {
-          Value exists = b.mask(b.sub(b.index(plan.width), column));
-          b.storeTile(b.loadMasked(input, {b.add(source, column)}, exists, b.tileOf(0.0f)), lines, {b.add(target, column)});
-        });
-      });
+      Value from = b.add(b.mul(b.add(b.mul(n, b.dim(x, 1)), channel), plan.height * plan.width), b.mul(begin, plan.width));
+      Value to = b.add(b.mul(b.sub(begin, top), pitch), plan.pads[1]);
+      copyRows(b, b.sub(end, begin), plan.width, input, from, lines, to, pitch);
       b.loop(b.index(0), b.sub(endRow, firstRow), 1, [&](Value row) {
         b.loop(b.index(0), b.index(plan.squareColumns), kLanes, [&](Value column) {
           Value corner = b.mul(b.add(b.mul(row, pitch), column), 2);
