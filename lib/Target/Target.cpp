@@ -77,14 +77,13 @@ static bool hasScalableVectors(const quanta::Target &target) {
 /// Uses scalable vectors of at least so many bits; registers of fixed length serve the shortest ones as well.
 static void setScalableBits(quanta::Target &target, unsigned bits) {
   target.scalableBits = bits > 128 ? bits : 0;
-  target.name = target.cpu + "@" + std::to_string(bits);
+  target.name = (StringRef(target.name).split('@').first + "@" + Twine(bits)).str();
 }
 
 /// Longest first; lengths are powers of two from 128 bits on, and code for 512 runs with longer ones.
 static constexpr unsigned kScalableBits[] = {512, 256, 128};
 
 static Error resolveScalableBits(quanta::Target &target, StringRef text, bool native) {
-  target.name = target.cpu;
   if (!hasScalableVectors(target))
     return text.empty() ? Error::success()
                         : userError("the vectors of '" + target.cpu + "' have one length: leave '@" + text + "' out of --mcpu");
@@ -99,10 +98,26 @@ static Error resolveScalableBits(quanta::Target &target, StringRef text, bool na
   return Error::success();
 }
 
+/// "a+b": instructions that the core has beside those that its name stands for.
+static Error addFeatures(quanta::Target &target, StringRef text) {
+  SmallVector<StringRef> names;
+  text.split(names, '+', -1, /*KeepEmpty=*/false);
+  std::unique_ptr<MCSubtargetInfo> facts = describe(target.triple, "", "");
+  for (StringRef name : names) {
+    if (none_of(facts->getAllProcessorFeatures(), [&](const SubtargetFeatureKV &known) { return known.Key == name; }))
+      return userError("unknown feature '" + name + "' of CPU '" + target.cpu + "' for " + target.triple +
+                       ": use a name that `llc --march=" + Triple::getArchTypeName(target.architecture->arch) + " --mattr=help` lists");
+    target.features += (target.features.empty() ? "+" : ",+") + name.str();
+    target.name += "+" + name.str();
+  }
+  return Error::success();
+}
+
 static Error resolveCPU(quanta::Target &target, StringRef cpu) {
   bool host = quanta::isHost(Triple(target.triple));
-  StringRef length;
+  StringRef length, features;
   std::tie(cpu, length) = cpu.split('@');
+  std::tie(cpu, features) = cpu.split('+');
   if (cpu.empty())
     cpu = host ? "native" : "generic";
   target.cpu = cpu.str();
@@ -124,6 +139,9 @@ static Error resolveCPU(quanta::Target &target, StringRef cpu) {
     return userError("unknown CPU '" + target.cpu + "' for " + target.triple +
                      ": use a name that `clang --target=" + target.triple + " --print-supported-cpus` lists" +
                      (host ? ", or 'native'" : ""));
+  target.name = target.cpu;
+  if (Error failure = addFeatures(target, features))
+    return failure;
   return resolveScalableBits(target, length, cpu == "native");
 }
 
@@ -170,7 +188,7 @@ Expected<std::vector<quanta::Target>> quanta::Target::resolveAll(StringRef tripl
     auto target = resolve(triple, cpu);
     if (!target)
       return target.takeError();
-    if (hasScalableVectors(*target) && target->name == target->cpu)
+    if (hasScalableVectors(*target) && !StringRef(target->name).contains('@'))
       for (unsigned bits : kScalableBits) {
         setScalableBits(*target, bits);
         targets.push_back(*target);

@@ -11,10 +11,13 @@ import sys
 
 import numpy as np
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "Inputs"))
+import amx
+
 rng = np.random.default_rng(0)
 folder = pathlib.Path(sys.argv[1])
 folder.mkdir(parents=True, exist_ok=True)
-CPUS = ["native", "skylake-avx512", "x86-64-v3", "x86-64-v2"]
+CPUS = ["native", amx.CPU, "skylake-avx512", "x86-64-v3", "x86-64-v2"]
 # Channels, rows of both layers, height, width, stride of the second; residual?
 CONVS = [(4, 16, 18, 12, 17, 1, False), (16, 16, 16, 9, 16, 1, True), (5, 17, 16, 7, 7, 2, True), (16, 20, 33, 3, 1, 1, False), (4, 16, 16, 1, 40, 2, True)]
 # Columns, rows of both layers; where segments of the codes in between begin; tokens of a batch or 0; residual?; bits of the weights; rows of
@@ -59,7 +62,7 @@ body, arguments, dims, results, feeds, wants = [], [], [], [], {}, []
 def argument(name, sizes, symbols):
     arguments.append(f"%{name}: {text(sizes)}")
     dims.append("[" + ", ".join(str(size) if size else f'"{symbol}"' for size, symbol in zip(sizes, symbols)) + "]")
-    feeds[name] = rng.standard_normal([size or 3 for size in sizes]).astype(np.float32)
+    feeds[name] = rng.standard_normal([size or (3 if len(sizes) == 4 else 37) for size in sizes]).astype(np.float32)
     return feeds[name].astype(np.float64)
 
 
@@ -154,10 +157,16 @@ failed = 0
 for cpu in CPUS:
     if cpu == "skylake-avx512" and "avx512bw" not in pathlib.Path("/proc/cpuinfo").read_text():
         continue
+    unit = amx.find(folder) if cpu == amx.CPU else None
+    if cpu == amx.CPU and not unit:
+        continue
     subprocess.run(["quantc", folder / "model.mlir", f"--mcpu={cpu}", "-o", folder / f"{cpu}.so"], check=True)
+    if unit:
+        unit.prepare(folder / f"{cpu}.so")
     for threads in (1, 3):
         subprocess.run(["quant-run", folder / f"{cpu}.so", "--inputs", folder / "in.npz", "--outputs", folder / "out.npz", f"--threads={threads}"],
-                       check=True, stdout=subprocess.DEVNULL)
+                       check=True, stdout=subprocess.DEVNULL, env=unit and unit.environment())
+        assert not unit or unit.multiplications() != 0
         got = np.load(folder / "out.npz")
         for (name, _), want in zip(results, wants):
             # The sum of a layer and a residual rounds once.

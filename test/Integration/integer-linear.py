@@ -12,6 +12,9 @@ import sys
 
 import numpy as np
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "Inputs"))
+import amx
+
 rng = np.random.default_rng(0)
 folder = pathlib.Path(sys.argv[1])
 folder.mkdir(parents=True, exist_ok=True)
@@ -20,7 +23,7 @@ emulator = sys.argv[2:]
 LENGTHS = [f"max,sve-max-vq={bits // 128}" for bits in (128, 256, 512, 1024, 2048)]
 CPUS = ([("neoverse-v1", LENGTHS), ("neoverse-n1", ["neoverse-n1"]), ("cortex-a72", ["cortex-a72"]), ("a64fx", LENGTHS[1:3]),
          ("neoverse-v1@256", LENGTHS[3:4])] if emulator
-        else [(name, [None]) for name in ("native", "sapphirerapids", "skylake-avx512", "x86-64-v3", "x86-64-v2")])
+        else [(name, [None]) for name in ("native", amx.CPU, "skylake-avx512", "x86-64-v3", "x86-64-v2")])
 SHAPES = [(37, 100), (16, 33), (5, 300), (130, 256), (48, 20), (21, 128)]
 KINDS = [(bits, zero, 0) for bits in range(1, 9) for zero in ("symmetric", "point", "offset")]
 KINDS += [(2, zero, 3) for zero in ("symmetric", "offset", "symmetric", "symmetric", "symmetric")]
@@ -136,12 +139,12 @@ for rows in (1, 7, 150) if emulator else (1, 2, 7, 33, 150):
     cases[rows]["x33"][-1] *= 1e-37
 
 
-def run(compiled, core, threads, feeds):
+def run(compiled, core, threads, feeds, environment):
     """Outputs by their names behind those of the feeds; an executable for the emulator takes one feed."""
     arguments = ["--inputs", folder / "in.npz", "--outputs", folder / "out.npz", "--threads", str(threads)]
     if not emulator:
         np.savez(folder / "in.npz", **{f"m{rows}.{name}": value for rows, feed in feeds.items() for name, value in feed.items()})
-        subprocess.run(["quant-run", compiled, *arguments], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["quant-run", compiled, *arguments], check=True, stdout=subprocess.DEVNULL, env=environment)
         return dict(np.load(folder / "out.npz"))
     outputs = {}
     for rows, feed in feeds.items():
@@ -154,12 +157,12 @@ def run(compiled, core, threads, feeds):
 failed = checked = exact = 0
 
 
-def check(cpu, compiled, core, used):
+def check(cpu, compiled, core, used, environment=None):
     global failed, checked, exact
     cpu = f"{cpu} on {core}" if core else cpu
     names = {f"x{layers[i]['decoded'].shape[1]}" for i in used}
     feeds = {rows: {name: feed[name] for name in names} for rows, feed in cases.items()}
-    outputs = [run(compiled, core, threads, feeds) for threads in (1, 3)]
+    outputs = [run(compiled, core, threads, feeds, environment) for threads in (1, 3)]
     for name in outputs[0]:
         if outputs[0][name].tobytes() != outputs[1][name].tobytes():
             failed += 1
@@ -189,17 +192,24 @@ def check(cpu, compiled, core, used):
 
 
 for level, (cpu, cores) in enumerate(CPUS):
-    # The first level and the matrix unit get all layers, the others a third each.
-    used = [i for i in range(len(layers)) if level == 0 or cpu == "sapphirerapids" or i % 3 == level % 3]
-    needed = {"skylake-avx512": "avx512bw", "sapphirerapids": "amx_int8"}.get(cpu)
-    if needed and needed not in pathlib.Path("/proc/cpuinfo").read_text():
-        print(f"{cpu}: not run, this CPU has no {needed}")
+    # The first level gets all layers, the matrix unit half of them, with all shapes, and the others a third each.
+    used = [i for i in range(len(layers)) if level == 0 or (i // 2 % 2 if cpu == amx.CPU else i % 3 == level % 3)]
+    if cpu == "skylake-avx512" and "avx512bw" not in pathlib.Path("/proc/cpuinfo").read_text():
+        print(f"{cpu}: not run, this CPU has no avx512bw")
+        continue
+    unit = amx.find(folder) if cpu == amx.CPU else None
+    if cpu == amx.CPU and not unit:
         continue
     (folder / f"{cpu}.mlir").write_text(module([layers[i] for i in used]))
     compiled = folder / (cpu if emulator else f"{cpu}.so")
     subprocess.run(["quantc", folder / f"{cpu}.mlir", f"--mcpu={cpu}", "-o", compiled, *(["--mtriple=aarch64-linux-gnu"] if emulator else [])],
                    check=True)
+    if unit:
+        unit.prepare(compiled)
     for core in cores:
-        check(cpu, compiled, core, used)
+        check(cpu, compiled, core, used, unit and unit.environment())
+    if unit and unit.multiplications() == 0:
+        failed += 1
+        print(f"{cpu}: nothing was multiplied by the matrix unit")
 print(f"{checked} results, {exact} of them compared bit by bit, {failed} failed")
 sys.exit(failed != 0 or exact == 0)

@@ -36,7 +36,8 @@ struct Target {
 
   /// Checks that options name a target that this build can compile for. An empty triple is this machine's. No core: this
   /// machine's, or for another triple any core of the architecture. CORE@BITS: scalable vectors of at least so many bits (128:
-  /// none but those of fixed length); CORE alone: they are not used, but by code for this machine.
+  /// none but those of fixed length); CORE alone: they are not used, but by code for this machine. CORE+FEATURE+FEATURE: with
+  /// instructions, as LLVM names them, that LLVM does not know the core to have.
   static llvm::Expected<Target> resolve(llvm::StringRef triple, llvm::StringRef cpu);
   /// Several cores for one object, best first; CORE alone stands for CORE@BITS of each length that there is code for, so that the
   /// object is good for all. If there are two or more, each uses only those of its instructions that a
