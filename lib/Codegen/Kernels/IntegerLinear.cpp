@@ -63,14 +63,24 @@ private:
 
   //===- One row ----------------------------------------------------------------------------------------------------------===//
 
-  /// Tiles walked in turn: as many as leave their sums in registers.
+  /// Tiles walked in turn: as many as leave their sums in registers, or as processors follow by themselves.
   int64_t streams() {
     if (lookups)
       return std::min<int64_t>(4, weight.tiles() / 2 * 2);
     int64_t registers = b.level->vectorRegisters * b.level->vectorBits / 512 * 3 / 4; // of 16 lanes
     int64_t sums = weight.sums(b), ofTile = sums == 1 ? 1 : sums + 1;
-    return std::clamp<int64_t>(llvm::bit_floor<uint64_t>(registers / ofTile), 1, std::min<int64_t>(8, weight.tiles()));
+    if (!waitsForMemory())
+      return std::clamp<int64_t>(llvm::bit_floor<uint64_t>(registers / ofTile), 1, std::min<int64_t>(8, weight.tiles()));
+    // The last task may make tiles of the one before again, but few of them.
+    for (int64_t count : {6, 5})
+      if (int64_t all = llvm::alignTo(weight.tiles(), count); 50 * (all - weight.tiles()) <= all)
+        return count;
+    return std::min<int64_t>(4, weight.tiles());
   }
+
+  /// Whether a line is multiplied in less time than the memory takes to bring it: two multiplications at most. Then processors read ahead of a
+  /// few streams by themselves, and requests of ours only take up buffers.
+  bool waitsForMemory() const { return weight.fields().size() == 1 && weight.fields().front().width >= 4; }
 
   /// Σ q·x of a part for each tile.
   SmallVector<Value> multiplyBlocks(ArrayRef<Value> tiles, Value row, const Part &one, Value index) {
@@ -87,7 +97,8 @@ private:
           return word;
         };
         SmallVector<Value> next(running);
-        prefetch(tiles, b.add(one.firstBlock, block));
+        if (!waitsForMemory())
+          prefetch(tiles, b.add(one.firstBlock, block));
         if (lookups)
           lookups->accumulate(tiles, index, block, b.add(one.firstBlock, block), next);
         else
