@@ -137,6 +137,10 @@ private:
         Part one = part(index);
         for (Value tile : tiles)
           weight.prefetchAffine(b, tile, one.group, streamCount);
+        if (waitsForMemory()) { // for the next task: streams are noticed after their first lines
+          Value isLast = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, index, b.index(partCount() - 1));
+          b.ifThen(isLast, [&] { weight.prefetchTiles(b, tiles.front(), streamCount); });
+        }
         SmallVector<Value> products = multiplyBlocks(tiles, row, one, index);
         Value columnSum = b.splat(b.load(columnSums, {row, index}));
         SmallVector<Value> next;

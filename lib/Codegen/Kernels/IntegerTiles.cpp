@@ -48,6 +48,13 @@ void IntegerTiles::prefetch(KernelBuilder &b, Value tile, Value lineAhead) const
     b.prefetch(components[0], {tile, b.add(lineAhead, line), b.index(0)});
 }
 
+void IntegerTiles::prefetchTiles(KernelBuilder &b, Value tile, int64_t count) const {
+  constexpr int64_t kFirstLines = 8;
+  for (int64_t line = 0; line < std::min(kFirstLines, shape.tileBlocks * blockLines()); ++line)
+    for (int64_t next = 0; next < count; ++next)
+      b.prefetch(components[0], {b.add(tile, count + next), b.index(line), b.index(0)});
+}
+
 Value IntegerTiles::groupColumns(KernelBuilder &b, Value group) const {
   if (shape.columns % shape.groupColumns == 0)
     return b.index(shape.groupColumns);

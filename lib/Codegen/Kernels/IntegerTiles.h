@@ -66,6 +66,8 @@ public:
   Value lineAhead(KernelBuilder &b, Value block, int64_t streams) const;
   /// Asks for the lines of a block from there on.
   void prefetch(KernelBuilder &b, Value tile, Value lineAhead) const;
+  /// Asks for the first lines of the `count` tiles that follow on as many from `tile` on.
+  void prefetchTiles(KernelBuilder &b, Value tile, int64_t count) const;
   /// Asks for the scales, offsets or zero points of the group that the walk comes to `streams` tiles later.
   void prefetchAffine(KernelBuilder &b, Value tile, Value group, int64_t streams) const;
 
