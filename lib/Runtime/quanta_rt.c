@@ -457,8 +457,8 @@ static int initialise(quanta_rt *rt, const quanta_options *options) {
       rt->entry = desc->code[i].entry;
   if (!rt->entry)
     return report(create_message, QUANTA_FAILED,
-                  "model '%s': this CPU does not have all instructions of the one that it was compiled for (%s)", model,
-                  desc->info.target);
+                  "model '%s': this CPU does not have all instructions of the one that it was compiled for (%s), or the system does "
+                  "not let programs use them", model, desc->info.target);
   rt->symbols = calloc((size_t)desc->symbol_count + 1, sizeof *rt->symbols);
   rt->outputs = calloc((size_t)desc->info.outputs + 1, sizeof *rt->outputs);
   if (!rt->symbols || !rt->outputs)

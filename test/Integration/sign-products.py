@@ -8,20 +8,24 @@ import sys
 
 import numpy as np
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "Inputs"))
+import amx
+
 rng = np.random.default_rng(0)
 folder = pathlib.Path(sys.argv[1])
 folder.mkdir(parents=True, exist_ok=True)
 # Channels, height, width, rows, kernel, strides, pads, dilations.
 CONVS = [(64, 12, 17, 37, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1)), (37, 7, 7, 16, (3, 3), (2, 2), (1, 1, 1, 1), (1, 1)),
          (5, 9, 6, 3, (2, 3), (1, 2), (0, 2, 1, 0), (2, 1)), (96, 5, 5, 20, (1, 1), (1, 1), (0, 0, 0, 0), (1, 1))]
-LINEARS = [(100, 37), (64, 16), (2100, 40)]  # columns, rows
+LINEARS = [(100, 37), (64, 16), (2100, 40), (33, 50)]  # columns, rows
+TOKENS = [37, 5]  # enough for a matrix unit, and too few
 SIGNS = {
     0: "%n = arith.cmpf olt, %v, %zero : f32\n %a = arith.addf %v, %zero : f32\n %b = arith.select %n, %minus, %a : f32\n"
        "%p = arith.cmpf ogt, %v, %zero : f32\n %r = arith.select %p, %plus, %b : f32",
     1: "%p = arith.cmpf oge, %v, %zero : f32\n %r = arith.select %p, %plus, %minus : f32",
     -1: "%p = arith.cmpf ule, %v, %zero : f32\n %r = arith.select %p, %minus, %plus : f32",
 }
-CPUS = ["native", "x86-64-v2,skylake-avx512", "x86-64-v3", "x86-64-v2"]  # two CPUs share weights
+CPUS = ["native", amx.CPU, "x86-64-v2,skylake-avx512", "x86-64-v3", "x86-64-v2"]  # two CPUs share weights
 
 
 def constant(value):
@@ -98,9 +102,9 @@ for index, (channels, height, width, rows, kernel, strides, pads, dilations) in 
            (None, rows, *extents), want)
 for index, (columns, rows) in enumerate(LINEARS, len(CONVS)):
     of_zero, name = index % 3 - 1, f"x{index}"
-    x = feeds[name] = values(3, columns)
+    x = feeds[name] = values(max(TOKENS), columns)
     arguments.append(f"%{name}: {shape_of((None, columns))}")
-    dims.append(f'["n", {columns}]')
+    dims.append(f'["m", {columns}]')
     sign(name, (None, columns), of_zero)
     decoded, kind = weight(index, rows, (columns,))
     output(index, f"%s{name}, %w{index}", f"{shape_of((None, columns))}, {kind}", "", "linear", (None, rows), signs(x, of_zero) @ decoded.T)
@@ -110,21 +114,31 @@ quoted = lambda letter: ", ".join(f'"{letter}{i}"' for i in range(len(results)))
     f"    quanta.inputs = [{quoted('x')}], quanta.outputs = [{quoted('y')}], quanta.dims = [{', '.join(dims)}]}} {{\n"
     "  %c0 = arith.constant 0 : index\n  %zero = arith.constant 0.0 : f32\n  %plus = arith.constant 1.0 : f32\n  %minus = arith.constant -1.0 : f32\n  " +
     "\n  ".join(body) + f"\n  return {', '.join(f'%y{i}' for i in range(len(results)))} : {', '.join(results)}\n}}\n")
-np.savez(folder / "in.npz", **{f"m.{name}": x for name, x in feeds.items()})
+is_tokens = lambda i: i >= len(CONVS)
+np.savez(folder / "in.npz", **{f"m{count}.x{i}": feeds[f"x{i}"][:count] if is_tokens(i) else feeds[f"x{i}"]
+                               for count in TOKENS for i in range(len(feeds))})
 
 failed = 0
 for cpu in CPUS:
     if "skylake-avx512" in cpu and "avx512bw" not in pathlib.Path("/proc/cpuinfo").read_text():
         continue
+    unit = amx.find(folder) if cpu == amx.CPU else None
+    if cpu == amx.CPU and not unit:
+        continue
     subprocess.run(["quantc", folder / "model.mlir", f"--mcpu={cpu}", "-o", folder / f"{cpu}.so"], check=True)
+    if unit:
+        unit.prepare(folder / f"{cpu}.so")
     for threads in (1, 3):
         subprocess.run(["quant-run", folder / f"{cpu}.so", "--inputs", folder / "in.npz", "--outputs", folder / "out.npz", f"--threads={threads}"],
-                       check=True, stdout=subprocess.DEVNULL)
+                       check=True, stdout=subprocess.DEVNULL, env=unit and unit.environment())
+        assert not unit or unit.multiplications() != 0
         got = np.load(folder / "out.npz")
-        for i, want in enumerate(wants):
-            if not np.array_equal(got[f"m.y{i}"], want):
-                failed += 1
-                print(f"{cpu}, {threads} threads: y{i} differs by up to {np.abs(got[f'm.y{i}'] - want).max()}")
+        for count in TOKENS:
+            for i, want in enumerate(wants):
+                result, want = got[f"m{count}.y{i}"], want[:count] if is_tokens(i) else want
+                if not np.array_equal(result, want):
+                    failed += 1
+                    print(f"{cpu}, {threads} threads: y{i} with {count} tokens differs by up to {np.abs(result - want).max()}")
 # Bits are counted: none of these layers is multiplied in floats.
 for cpu, instruction in (("icelake-server", "vpopcntd"), ("skylake-avx512", "vpshufb"), ("haswell", "vpshufb")):
     subprocess.run(["quantc", folder / "model.mlir", f"--mcpu={cpu}", "-o", folder / "model.s"], check=True)

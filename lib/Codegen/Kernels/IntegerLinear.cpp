@@ -45,15 +45,6 @@ public:
   }
 
 private:
-  /// One body for so many rows or more, and another for fewer.
-  void ifRows(int64_t fewest, function_ref<void()> many, function_ref<void()> few) {
-    APInt constant;
-    if (matchPattern(rows, m_ConstantInt(&constant)))
-      constant.getSExtValue() >= fewest ? many() : few();
-    else
-      b.ifThen(b.less(rows, b.index(fewest)), few, many);
-  }
-
   /// The activations of columns `column` to `column + 3` of a row in every lane. Behind the last column, where codes are zero, anything.
   Value loadWord(Value row, Value column) {
     auto four = VectorType::get({4}, b.getI8Type()), word = VectorType::get({1}, b.getI32Type());

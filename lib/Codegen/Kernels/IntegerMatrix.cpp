@@ -1,6 +1,6 @@
 //===- IntegerMatrix.cpp - Integer linear layers on a matrix unit -----------------------------------------------------------===//
 //
-// Activations are copied once into registers' order, filled up with zeros to 16 rows and, part by part, to whole registers and chunks:
+// Activations, bytes or signs, are copied once into registers' order, filled up with zeros to 16 rows and, part by part, to whole registers and chunks:
 // what the codes beyond a part are does not matter then. 32 rows by a panel of two tiles of weights stay in four registers of sums
 // while the columns go by, a chunk at a time. While one chunk is multiplied, the next is decoded to bytes in the first-level cache,
 // some words behind each multiplication: a burst of decoding would keep multiplications out of the processor's window. Panels are
@@ -71,8 +71,7 @@ private:
     int64_t known = isStatic ? llvm::divideCeil(cast<MemRefType>(x.codes.getType()).getDimSize(0), kLanes) : ShapedType::kDynamic;
     auto type = MemRefType::get({known, registers, kLanes, kMatrixColumns}, b.getI8Type());
     packed = memref::AllocOp::create(b, type, isStatic ? ValueRange() : ValueRange{blocks}, b.getI64IntegerAttr(64));
-    auto bytes = VectorType::get({kMatrixColumns}, b.getI8Type()), mask = VectorType::get({kMatrixColumns}, b.getI1Type());
-    Value zeros = arith::ConstantOp::create(b, DenseElementsAttr::get(bytes, int8_t(0))), none = b.index(0);
+    Value none = b.index(0);
     b.parallel(b.mul(blocks, kLanes), [&](Value row) {
       Value exists = b.less(row, x.rows), from = b.min(row, b.sub(x.rows, b.index(1)));
       b.loop(none, b.index(x.partCount()), 1, [&](Value index) {
@@ -82,9 +81,7 @@ private:
           Value first = b.mul(reg, kMatrixColumns), left = b.max(b.sub(columns, first), none);
           // Registers without columns read nothing.
           Value column = b.add(one.firstColumn, Value(arith::SelectOp::create(b, b.less(none, left), first, none)));
-          Value lanes = vector::CreateMaskOp::create(b, mask, ValueRange{left});
-          Value loaded = vector::MaskedLoadOp::create(b, bytes, x.codes, ValueRange{from, column}, lanes, zeros);
-          vector::StoreOp::create(b, loaded, packed,
+          vector::StoreOp::create(b, x.loadColumns(from, column, left), packed,
                                   ValueRange{b.div(row, kLanes), b.add(b.mul(index, partRegisters), reg), b.rem(row, kLanes), none});
         });
       });

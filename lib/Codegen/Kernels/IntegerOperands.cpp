@@ -1,7 +1,9 @@
 //===- IntegerOperands.cpp - What every way to multiply integers works on ---------------------------------------------------===//
 #include "IntegerOperands.h"
 #include "Kernels.h"
+#include "Signs.h"
 #include "quanta/Codegen/IntegerDot.h"
+#include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 using namespace mlir::quanta;
@@ -10,12 +12,14 @@ static Value toFloat(KernelBuilder &b, Value integers) { return arith::SIToFPOp:
 
 IntegerOperands::IntegerOperands(KernelBuilder &b, const KernelArgs &args)
     : b(b), epilogue(b, args),
-      weight(cast<UniformAttr>(Attribute(cast<PackedAttr>(args.config.get("encoding")).getBase())), args.getInts("shape"),
+      weight(cast<UniformAttr>(Attribute(cast<PackedAttr>(args.config.get("encoding")).getBase())), args.getInts(args.has("matrix") ? "matrix" : "shape"),
                    args.weights),
       codes(args.inputs[0]), rows(b.dim(codes, 0)) {
   ValueRange inputs = epilogue.inputs.drop_front();
   Attribute activation = args.config.get("activation");
-  if (isa<AffineAttr, TwinAttr>(activation)) {
+  if (!activation) {
+    signColumns = args.getInt("columns");
+  } else if (isa<AffineAttr, TwinAttr>(activation)) {
     parts = getIntegerParts(activation, weight.uniform(), args.getInts("shape"));
     SmallVector<float> segments = getSegmentScales(activation);
     if (segments.size() == 1)
@@ -54,6 +58,56 @@ int64_t IntegerOperands::mostPartColumns() const {
   for (const IntegerPart &one : parts)
     most = std::max(most, one.columns);
   return most;
+}
+
+void IntegerOperands::ifRows(int64_t fewest, function_ref<void()> many, function_ref<void()> few) {
+  APInt constant;
+  if (matchPattern(rows, m_ConstantInt(&constant)))
+    constant.getSExtValue() >= fewest ? many() : few();
+  else
+    b.ifThen(b.less(rows, b.index(fewest)), few, many);
+}
+
+Value IntegerOperands::loadColumns(Value row, Value column, Value count) {
+  if (signColumns)
+    return loadSigns(row, column, count);
+  auto bytes = VectorType::get({4 * kLanes}, b.getI8Type());
+  Value zeros = arith::ConstantOp::create(b, DenseElementsAttr::get(bytes, int8_t(0)));
+  Value exist = vector::CreateMaskOp::create(b, VectorType::get({4 * kLanes}, b.getI1Type()), ValueRange{count});
+  return vector::MaskedLoadOp::create(b, bytes, codes, ValueRange{row, column}, exist, zeros);
+}
+
+/// Byte 4i + j of a word's 32 is its bit 8j + i, as of a word of weights of one bit that is decoded.
+Value IntegerOperands::loadSigns(Value row, Value column, Value count) {
+  constexpr int64_t kWidth = 4 * kLanes, kWords = kWidth / kSignBits;
+  auto bytes = VectorType::get({kWidth}, b.getI8Type());
+  auto bitOf = [](int64_t byte) { return 8 * (byte % 4) + byte % kSignBits / 4; };
+  auto constant = [&](function_ref<int64_t(int64_t byte)> value) {
+    auto values = llvm::map_to_vector(llvm::seq(kWidth), [&](int64_t byte) { return static_cast<int8_t>(value(byte)); });
+    return Value(arith::ConstantOp::create(b, DenseElementsAttr::get(bytes, ArrayRef<int8_t>(values))));
+  };
+  Value zeros = constant([](int64_t) { return 0; });
+  auto isSet = [&](int64_t plane) {
+    auto words = VectorType::get({kWords}, b.getI32Type());
+    Value exist = vector::CreateMaskOp::create(b, VectorType::get({kWords}, b.getI1Type()), ValueRange{b.ceilDiv(count, kSignBits)});
+    Value none = arith::ConstantOp::create(b, DenseElementsAttr::get(words, int32_t(0)));
+    Value loaded = vector::MaskedLoadOp::create(b, words, codes, ValueRange{row, b.index(plane), b.div(column, kSignBits)}, exist, none);
+    auto lanes = llvm::map_to_vector(llvm::seq(kLanes), [](int64_t lane) { return 4 * lane / kSignBits; });
+    Value spread = vector::BitCastOp::create(b, bytes, Value(vector::ShuffleOp::create(b, loaded, loaded, lanes)));
+    Value bit = b.andi(spread, constant([&](int64_t byte) { return 1 << bitOf(byte) % 8; }));
+    return Value(arith::CmpIOp::create(b, arith::CmpIPredicate::ne, bit, zeros));
+  };
+  Value nonzero;
+  if (cast<MemRefType>(codes.getType()).getDimSize(1) == 2) {
+    nonzero = isSet(1);
+  } else { // all that exist
+    Value left = b.max(b.min(count, b.sub(b.index(*signColumns), column)), b.index(0));
+    left = arith::IndexCastOp::create(b, b.getI8Type(), b.min(left, b.index(kWidth)));
+    Value columns = constant([&](int64_t byte) { return byte / kSignBits * kSignBits + bitOf(byte); });
+    nonzero = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, columns, Value(vector::BroadcastOp::create(b, bytes, left)));
+  }
+  Value sign = arith::SelectOp::create(b, isSet(0), constant([](int64_t) { return 1; }), constant([](int64_t) { return -1; }));
+  return arith::SelectOp::create(b, nonzero, sign, zeros);
 }
 
 void IntegerOperands::emitColumnSums() {

@@ -8,8 +8,8 @@
 
 namespace mlir::quanta {
 
-/// The operands of an integer linear layer, and what happens to sums of products: they differ between kernels only in how
-/// the sums come about.
+/// The operands of a linear layer of integers or of signs (Signs.h), and what happens to sums of products: they differ between
+/// kernels only in how the sums come about.
 class IntegerOperands {
 public:
   IntegerOperands(KernelBuilder &b, const KernelArgs &args);
@@ -25,6 +25,11 @@ public:
   bool partsAreMultiplesOf(int64_t width) const;
   /// Of the widest part.
   int64_t mostPartColumns() const;
+
+  /// One body for so many rows or more, and another for fewer.
+  void ifRows(int64_t fewest, function_ref<void()> many, function_ref<void()> few);
+  /// 64 activations of a row from a column on, bytes in the order in which weights are decoded: `count` of them, then zeros.
+  Value loadColumns(Value row, Value column, Value count);
 
   /// Σ x of each row and part, which zero points are multiplied by: columnSums [rows, parts].
   void emitColumnSums();
@@ -46,9 +51,13 @@ public:
   Epilogue epilogue;
   IntegerTiles weight;
   std::vector<IntegerPart> parts;
-  Value codes, partTable, factors, bias, rows, columnSums; ///< factors: of parts
+  Value codes, partTable, factors, bias, rows, columnSums; ///< factors: of parts; codes: of signs, their planes
   Value scales, offsets, weightSums;                          ///< scales, offsets: of rows
   float constantScale = 1; ///< of all activations, without scales and factors
+  std::optional<int64_t> signColumns; ///< of activations that are signs
+
+private:
+  Value loadSigns(Value row, Value column, Value count);
 };
 
 } // namespace mlir::quanta

@@ -3,12 +3,13 @@
 // Bits that differ are counted (Signs.h): three instructions for 512 products where lanes can be counted, and where only bytes can, four
 // and more, their counts added up as bytes as long as they have room.
 //
-// Linear layers hold 16 rows of weights in the lanes, convolutions 16 pixels; what differs is given by a closure.
+// Linear layers hold 16 rows of weights in the lanes, convolutions 16 pixels; what differs is given by a closure. A matrix unit multiplies many
+// rows of linear layers as bytes, −1, 0 or 1, into which it decodes both sides.
 //
 //===------------------------------------------------------------------------------------------------------------------------===//
 #include "ConvPixels.h"
 #include "Gemm.h"
-#include "IntegerTiles.h"
+#include "IntegerMatrix.h"
 #include "quanta/Codegen/IntegerDot.h"
 
 using namespace mlir;
@@ -71,6 +72,11 @@ public:
 
 } // namespace
 
+/// Fewest rows that are worth a matrix unit. By reasoning, not measured: the unit multiplies 16 rows in the time that it needs for one, 1024
+/// products a cycle, while three instructions on two ports count 512 products in a cycle and a half. So the unit needs 6 rows; but with few rows
+/// it waits for weights to be decoded, which takes twice as long.
+constexpr int64_t kFewestMatrixRows = 12;
+
 /// How many columns of each row are not zero.
 static Value emitNonzero(SignProducts &products, Value planes) {
   KernelBuilder &b = products.b;
@@ -90,7 +96,7 @@ static Value emitNonzero(SignProducts &products, Value planes) {
   return nonzero;
 }
 
-void mlir::quanta::emitSignLinear(KernelBuilder &b, const KernelArgs &args) {
+static void emitCountedLinear(KernelBuilder &b, const KernelArgs &args) {
   SignProducts products(b, args);
   IntegerTiles &weight = products.weight;
   Value planes = args.inputs[0], bias = products.bias, y = args.outputs[0], rows = b.dim(planes, 0);
@@ -118,12 +124,22 @@ void mlir::quanta::emitSignLinear(KernelBuilder &b, const KernelArgs &args) {
       for (int64_t r = 0; r < count; ++r)
         for (int64_t t = 0; t < width; ++t) {
           Value sum = products.toFloat(zeros ? b.splat(b.load(nonzero, {b.add(row, r)})) : all, different[r * width + t]);
-          b.storeMasked(b.fma(sum, scales[t], biases[t]), y, {b.add(row, r), b.mul(tiles[t], kLanes)}, masks[t]);
+          // Rounded as IntegerOperands does, so that a result does not depend on the number of rows.
+          b.storeMasked(b.addf(b.mulf(sum, scales[t]), biases[t]), y, {b.add(row, r), b.mul(tiles[t], kLanes)}, masks[t]);
         }
     });
   });
   if (zeros)
     memref::DeallocOp::create(b, nonzero);
+}
+
+void mlir::quanta::emitSignLinear(KernelBuilder &b, const KernelArgs &args) {
+  IntegerOperands operands(b, args);
+  auto count = [&] { emitCountedLinear(b, args); };
+  if (b.level->matrix == ::quanta::MatrixUnit::None)
+    count();
+  else
+    operands.ifRows(kFewestMatrixRows, [&] { emitIntegerMatrix(operands); }, count);
 }
 
 void mlir::quanta::emitSignConv2D(KernelBuilder &b, const KernelArgs &args) {
