@@ -46,7 +46,7 @@ public:
       return read.takeError();
     double operations = 0;
     // Several rows could use the matrix unit, if there is one.
-    bool matrix = row.peak == Peak::Integer && row.m > 1 && level->matrix != ::quanta::MatrixUnit::None;
+    bool matrix = row.peak != Peak::Float && row.m > 1 && level->matrix != ::quanta::MatrixUnit::None;
     auto peak = getPeak(matrix ? Peak::Matrix : row.peak, operations);
     if (!peak)
       return peak.takeError();
