@@ -134,12 +134,10 @@ static void emitCountedLinear(KernelBuilder &b, const KernelArgs &args) {
 }
 
 void mlir::quanta::emitSignLinear(KernelBuilder &b, const KernelArgs &args) {
-  IntegerOperands operands(b, args);
-  auto count = [&] { emitCountedLinear(b, args); };
   if (b.level->matrix == ::quanta::MatrixUnit::None)
-    count();
-  else
-    operands.ifRows(kFewestMatrixRows, [&] { emitIntegerMatrix(operands); }, count);
+    return emitCountedLinear(b, args);
+  IntegerOperands operands(b, args);
+  operands.ifRows(kFewestMatrixRows, [&] { emitIntegerMatrix(operands); }, [&] { emitCountedLinear(b, args); });
 }
 
 void mlir::quanta::emitSignConv2D(KernelBuilder &b, const KernelArgs &args) {
