@@ -1,7 +1,7 @@
 # REQUIRES: onnx, x86_64
 # RUN: %python %s %t
-"""AMX's instructions as the tests' emulator executes them, compared with their definitions: sizes of tiles, signs, floats, addresses; and
-what is not allowed ends the program. Where the CPU has AMX it is the definitions that are tested."""
+"""AMX's instructions as the tests' emulator executes them, compared with their definitions: sizes of tiles, signs, floats,
+addresses; and what is not allowed ends the program. Where the CPU has AMX it is the definitions that are tested."""
 import pathlib
 import subprocess
 import sys
@@ -14,7 +14,8 @@ folder.mkdir(parents=True, exist_ok=True)
 if not (unit := amx.find(folder)):
     sys.exit(0)
 source, program = pathlib.Path(__file__).parent / "Inputs/amx_instructions.c", folder / "amx_instructions"
-subprocess.run([*"cc -O1 -no-pie -mamx-tile -mamx-int8 -mamx-bf16 -mfma -ffp-contract=off -Wall -Wextra -Werror -o".split(), program, source, "-lm"], check=True)
+flags = "-O1 -no-pie -mamx-tile -mamx-int8 -mamx-bf16 -mfma -ffp-contract=off -Wall -Wextra -Werror"
+subprocess.run(["cc", *flags.split(), source, "-o", program, "-lm"], check=True)
 subprocess.run([program], check=True, env=unit.environment())
 FAULTS = {"permission": "not asked", "unconfigured": "not configured", "palette": "palette", "rows": "size that does not exist",
           "tile": "does not have this tile", "twice": "a tile twice", "sizes": "do not fit"}

@@ -1,7 +1,7 @@
 # REQUIRES: onnx, x86_64
 # RUN: %python %s %t
-"""An object with code for AMX and without: it takes the first if the system gives it the registers and else the other, with the same
-results, with one thread and more; an object with AMX alone says that the system refuses."""
+"""An object with code for AMX and without: it takes the first if the system gives it the registers and else the other, with
+the same results, with one thread and more; an object with AMX alone says that the system refuses."""
 import pathlib
 import subprocess
 import sys
@@ -23,8 +23,8 @@ np.savez(folder / "in.npz", **{"m.x": np.random.default_rng(0).standard_normal((
 
 def run(compiled, threads, refused):
     (folder / "out.npz").unlink(missing_ok=True)
-    return subprocess.run(["quant-run", compiled, "--inputs", folder / "in.npz", "--outputs", folder / "out.npz", f"--threads={threads}"],
-                          env=unit.environment(refused), capture_output=True, text=True)
+    arguments = ["--inputs", folder / "in.npz", "--outputs", folder / "out.npz", f"--threads={threads}"]
+    return subprocess.run(["quant-run", compiled, *arguments], env=unit.environment(refused), capture_output=True, text=True)
 
 
 for name, cpus in (("both", f"{amx.CPU},native"), ("one", amx.CPU)):
@@ -35,7 +35,7 @@ for name, cpus in (("both", f"{amx.CPU},native"), ("one", amx.CPU)):
         for threads in (1, 3):
             done = run(compiled, threads, refused)
             if name == "one" and refused:
-                assert done.returncode == 1 and "the system does not let programs use them" in done.stderr, done
+                assert done.returncode == 1 and "system does not let programs use them" in done.stderr, done
                 continue
             assert done.returncode == 0, done
             # 2 blocks of 16 rows, 4 tiles of rows of the weight, 64 registers of columns.

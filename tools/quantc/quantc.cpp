@@ -37,8 +37,9 @@ struct CommandLine : CleanSlate {
   Opt<bool> dryRun{"dry-run", cl::desc("print what calibration would do, with memory, disk and time, and stop"), in};
   cl::list<std::string> dims{"dim", cl::desc("fix a symbolic size; may be repeated"), cl::value_desc("name=value"), in};
   Opt<std::string> triple{"mtriple", cl::desc("x86_64-linux-gnu or aarch64-linux-gnu (default: this machine)"), in};
-  cl::list<std::string> cpus{"mcpu", cl::desc("target CPUs, the best of which is taken at run time (default: native, or generic)"), cl::CommaSeparated,
-                             in};
+  cl::list<std::string> cpus{
+      "mcpu", cl::CommaSeparated, in,
+      cl::desc("target CPUs, NAME or NAME+FEATURE, the best of which is taken at run time (default: native, or generic)")};
   Opt<unsigned> optLevel{"O", cl::desc("optimization level, 0 to 3"), cl::Prefix, cl::init(3), in};
   Opt<unsigned> threads{"threads", cl::desc("threads of the compiler; 0 (the default) uses every CPU"), in};
   Opt<WeightsPlacement> weights{

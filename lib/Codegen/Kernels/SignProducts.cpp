@@ -3,8 +3,8 @@
 // Bits that differ are counted (Signs.h): three instructions for 512 products where lanes can be counted, and where only bytes can, four
 // and more, their counts added up as bytes as long as they have room.
 //
-// Linear layers hold 16 rows of weights in the lanes, convolutions 16 pixels; what differs is given by a closure. A matrix unit multiplies many
-// rows of linear layers as bytes, −1, 0 or 1, into which it decodes both sides.
+// Linear layers hold 16 rows of weights in the lanes, convolutions 16 pixels; what differs is given by a closure. A matrix unit
+// multiplies many rows of linear layers as bytes −1, 0 and 1, to which both sides are decoded.
 //
 //===------------------------------------------------------------------------------------------------------------------------===//
 #include "ConvPixels.h"
@@ -72,9 +72,9 @@ public:
 
 } // namespace
 
-/// Fewest rows that are worth a matrix unit. By reasoning, not measured: the unit multiplies 16 rows in the time that it needs for one, 1024
-/// products a cycle, while three instructions on two ports count 512 products in a cycle and a half. So the unit needs 6 rows; but with few rows
-/// it waits for weights to be decoded, which takes twice as long.
+/// Fewest rows that are worth a matrix unit. By reasoning, not measured: the unit multiplies 16 rows in the time that it needs for
+/// one, 1024 products a cycle, while three instructions on two ports count 512 products in a cycle and a half. So the unit needs 6
+/// rows; but with few rows it waits for weights to be decoded, and takes twice as long.
 constexpr int64_t kFewestMatrixRows = 12;
 
 /// How many columns of each row are not zero.

@@ -40,11 +40,12 @@ class Native:
 class Emulator:
     def __init__(self, folder):
         self.library, self.log = folder / "amx_emulator.so", folder / "amx_multiplications.txt"
-        subprocess.run([*"cc -shared -fPIC -ftls-model=initial-exec -O3 -march=native -ffp-contract=off -Wall -Wextra -Werror -o".split(),
-                        self.library, pathlib.Path(__file__).parent / "amx_emulator.c", "-ldl", "-lm"], check=True)
+        flags = "-shared -fPIC -ftls-model=initial-exec -O3 -march=native -ffp-contract=off -Wall -Wextra -Werror"
+        source = pathlib.Path(__file__).parent / "amx_emulator.c"
+        subprocess.run(["cc", *flags.split(), source, "-o", self.library, "-ldl", "-lm"], check=True)
 
     def prepare(self, library):
-        """Has the library ask the emulator, not the CPU, what the CPU can do: the first byte of each CPUID and XGETBV becomes 06."""
+        """Has the library ask the emulator what the CPU can do: the first byte of each CPUID and XGETBV becomes 06."""
         text = subprocess.run(["llvm-objdump", "-d", library], check=True, capture_output=True, text=True).stdout
         found = re.findall(r"^\s*([0-9a-f]+): ((?:[0-9a-f]{2} )+)\s+(cpuid|xgetbv)\s*$", text, re.M)
         assert {name for _, _, name in found} == {"cpuid", "xgetbv"}, f"{library} does not ask for the CPU's features"

@@ -1,8 +1,8 @@
 /*===- amx_emulator.c - Executes AMX's instructions where the CPU lacks them ----------------------------------*- C -*-===*
  *
  * Loaded with LD_PRELOAD. A CPU without AMX raises #UD for its instructions, which arrives as SIGILL: the handler decodes the
- * instruction, executes it as the Intel 64 and IA-32 Architectures Software Developer's Manual (SDM) says in volume 2, "AMX
- * instructions", on registers of the thread, and continues behind it. What the manual forbids, and what it leaves out here, ends
+ * instruction, executes it as the Intel 64 and IA-32 Architectures Software Developer's Manual (SDM) says in volume 2, on the page
+ * of each instruction, on registers of the thread, and continues behind it. What the manual forbids, and what it leaves out here, ends
  * the process with a message: a wrong tile configuration is an error of the program that is tested.
  *
  * Programs ask the CPU for AMX by CPUID and XGETBV, which do not raise #UD. amx.py replaces the first byte of those two in the
@@ -208,7 +208,8 @@ static void multiply_bytes(const Product *p, int a_signed, int b_signed) {
     for (int k = 0; k < p->inner; ++k)
       for (int n = 0; n < p->columns; ++n)
         for (int i = 0; i < 4; ++i)
-          p->sums[m].u32[n] += (uint32_t)(extend(p->a[m].u8[4 * k + i], a_signed) * extend(p->b[k].u8[4 * n + i], b_signed));
+          p->sums[m].u32[n] +=
+              (uint32_t)(extend(p->a[m].u8[4 * k + i], a_signed) * extend(p->b[k].u8[4 * n + i], b_signed));
 }
 
 static float widen(uint16_t bf16) {
@@ -378,7 +379,10 @@ long syscall(long number, ...) {
   }
   register long r10 __asm__("r10") = a[3], r8 __asm__("r8") = a[4], r9 __asm__("r9") = a[5];
   long result;
-  __asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(a[0]), "S"(a[1]), "d"(a[2]), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
+  __asm__ volatile("syscall"
+                   : "=a"(result)
+                   : "a"(number), "D"(a[0]), "S"(a[1]), "d"(a[2]), "r"(r10), "r"(r8), "r"(r9)
+                   : "rcx", "r11", "memory");
   if (result < 0 && result > -4096) {
     errno = (int)-result;
     return -1;

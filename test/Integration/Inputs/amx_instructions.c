@@ -20,7 +20,10 @@ typedef struct {
 } Config;
 
 static uint64_t random_state = 1;
-static uint32_t next_random(void) { return (uint32_t)((random_state = random_state * 6364136223846793005u + 1442695040888963407u) >> 32); }
+static uint32_t next_random(void) {
+  random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+  return (uint32_t)(random_state >> 32);
+}
 
 /* Sums of tile 0 [m, n], tile 3 [m, k words], tile 6 [k, n]; the others have the largest size. */
 static void configure(int m, int n, int k) {
@@ -59,25 +62,25 @@ static void check(const char *name, int m, int n, const Matrix *wanted) {
 }
 
 /* The barrier: gcc does not know that loads of tiles read memory. */
-#define MULTIPLY(instruction)                                                                                                     \
-  do {                                                                                                                            \
-    memset(&result, 0xab, sizeof result);                                                                                         \
-    __asm__ volatile("" : : : "memory");                                                                                          \
-    _tile_loadd(0, sums.u8, STRIDE);                                                                                              \
-    _tile_loadd(3, a.u8, STRIDE);                                                                                                 \
-    _tile_stream_loadd(6, b.u8, STRIDE);                                                                                          \
-    instruction(0, 3, 6);                                                                                                         \
-    _tile_stored(0, result.u8, STRIDE);                                                                                           \
+#define MULTIPLY(instruction)                                                                                                  \
+  do {                                                                                                                         \
+    memset(&result, 0xab, sizeof result);                                                                                      \
+    __asm__ volatile("" : : : "memory");                                                                                       \
+    _tile_loadd(0, sums.u8, STRIDE);                                                                                           \
+    _tile_loadd(3, a.u8, STRIDE);                                                                                              \
+    _tile_stream_loadd(6, b.u8, STRIDE);                                                                                       \
+    instruction(0, 3, 6);                                                                                                      \
+    _tile_stored(0, result.u8, STRIDE);                                                                                        \
   } while (0)
-#define CHECK_BYTES(instruction, A, B)                                                                                            \
-  do {                                                                                                                            \
-    MULTIPLY(instruction);                                                                                                        \
-    Matrix wanted = sums;                                                                                                         \
-    for (int i = 0; i < m; ++i)                                                                                                   \
-      for (int j = 0; j < n; ++j)                                                                                                 \
-        for (int l = 0; l < 4 * k; ++l)                                                                                           \
-          wanted.u32[i][j] += (uint32_t)(a.A[i][l] * b.B[l / 4][4 * j + l % 4]);                                                  \
-    check(#instruction, m, n, &wanted);                                                                                           \
+#define CHECK_BYTES(instruction, A, B)                                                                                         \
+  do {                                                                                                                         \
+    MULTIPLY(instruction);                                                                                                     \
+    Matrix wanted = sums;                                                                                                      \
+    for (int i = 0; i < m; ++i)                                                                                                \
+      for (int j = 0; j < n; ++j)                                                                                              \
+        for (int l = 0; l < 4 * k; ++l)                                                                                        \
+          wanted.u32[i][j] += (uint32_t)(a.A[i][l] * b.B[l / 4][4 * j + l % 4]);                                               \
+    check(#instruction, m, n, &wanted);                                                                                        \
   } while (0)
 
 static float from_bf16(uint16_t bits) {
@@ -90,7 +93,8 @@ static float from_bf16(uint16_t bits) {
 static void test_bf16(int m, int n, int k) {
   for (int i = 0; i < 16; ++i)
     for (int j = 0; j < STRIDE / 2; ++j) {
-      a.bf16[i][j] = (uint16_t)((next_random() & 0x80ff) | 0x3f00), b.bf16[i][j] = (uint16_t)((next_random() & 0x83ff) | 0x3c00);
+      a.bf16[i][j] = (uint16_t)((next_random() & 0x80ff) | 0x3f00);
+      b.bf16[i][j] = (uint16_t)((next_random() & 0x83ff) | 0x3c00);
       if (j < STRIDE / 4)
         sums.f32[i][j] = (float)(int32_t)next_random() * 0x1p-29f;
     }
@@ -148,8 +152,8 @@ static void test_addresses(void) {
     memory[i / STRIDE][i % STRIDE] = (uint8_t)next_random();
   uint8_t *rows = memory[20];
   __asm__ volatile("ldtilecfg %0" : : "m"(config)); /* relative to the instruction */
-#define CHECK_ADDRESS(instructions, first, step)                                                                                  \
-  __asm__ volatile(instructions : : "a"(rows), "d"((long)STRIDE) : "memory", "r8", "r12", "r13", "r15");                          \
+#define CHECK_ADDRESS(instructions, first, step)                                                                               \
+  __asm__ volatile(instructions : : "a"(rows), "d"((long)STRIDE) : "memory", "r8", "r12", "r13", "r15");                       \
   check_address(instructions, rows + (first), step)
   CHECK_ADDRESS("tileloadd 4(%0,%1,1), %%tmm1", 4, STRIDE);
   CHECK_ADDRESS("mov %1, %%r8\n shr $3, %%r8\n tileloadd 160(%0,%%r8,8), %%tmm1", 160, STRIDE);
