@@ -1,6 +1,7 @@
 //===- Gptq.cpp - Uniform codes that minimize the error of a layer's output ----------------------------------------------===//
 #include "quanta/Solver/Gptq.h"
 #include "EigenViews.h"
+#include "quanta/Solver/Multiples.h"
 #include "quanta/Solver/RowGrids.h"
 #include <algorithm>
 #include <cmath>
@@ -20,14 +21,23 @@ bool isDynamic(const GptqOptions &options, int64_t columns) {
 
 /// Grids from all weights of their group.
 void fitStaticGrids(MatrixViewF64 targets, const double *importance, UniformResult &result) {
-  for (int64_t scaleRow = 0; scaleRow < result.scaleRows; ++scaleRow)
+  MultipleFitter multiples(result.options);
+  for (int64_t scaleRow = 0; scaleRow < result.scaleRows; ++scaleRow) {
+    std::vector<UniformGrid> grids;
     for (int64_t group = 0; group < result.groups; ++group) {
       int64_t begin = group * result.groupColumns, count = std::min(result.groupColumns, result.columns - begin);
       bool whole = result.options.group < 0;
       MatrixViewF64 part = targets.block(whole ? 0 : scaleRow, begin, whole ? result.rows : 1, count);
-      setGrid(result, scaleRow * result.groups + group,
-              fitUniformGrid(part, result.options, importance ? importance + begin : nullptr));
+      const double *weights = importance ? importance + begin : nullptr;
+      grids.push_back(fitUniformGrid(part, result.options, weights));
+      if (result.options.multiples)
+        multiples.add(grids.back(), part, weights);
     }
+    if (result.options.multiples)
+      grids = multiples.fit();
+    for (int64_t group = 0; group < result.groups; ++group)
+      setGrid(result, scaleRow * result.groups + group, grids[group]);
+  }
 }
 
 class UniformQuantizer : public SweepQuantizer {
@@ -111,6 +121,7 @@ static GptqResult solveTargets(MatrixViewF64 targets, const HessianFactor &facto
   UniformResult &uniform = result.uniform;
   uniform = makeUniformResult(rows, columns, options.uniform);
   bool dynamic = isDynamic(options, columns);
+  assert(!dynamic || !options.uniform.multiples);
   assert(!dynamic || std::is_sorted(factor.order.begin(), factor.order.end()));
   result.status = factor.status;
   result.damping = factor.damping;

@@ -1,6 +1,7 @@
 //===- RowGrids.cpp - Codes on a few affine grids of each row -------------------------------------------------------------===//
 #include "quanta/Solver/RowGrids.h"
 #include "Product.h"
+#include "quanta/Solver/Multiples.h"
 #include <Eigen/Cholesky>
 #include <cmath>
 
@@ -147,7 +148,9 @@ private:
     auto begin = result.parameters.begin() + row * result.grids();
     std::vector<UniformGrid> grids(begin, begin + result.grids());
     bool lost = false;
-    for (size_t k = 0; k < basis.size(); ++k) {
+    if (result.hasMultiples())
+      lost = !makeMultiples(a, change, grids);
+    for (size_t k = 0; !result.hasMultiples() && k < basis.size(); ++k) {
       UniformGrid &grid = grids[basis[k].grid];
       float &value = basis[k].offset ? grid.offset : grid.scale, old = value;
       value = storeUniform(old + change(k), result.formats[basis[k].grid], lost);
@@ -159,6 +162,26 @@ private:
       return false;
     std::copy(grids.begin(), grids.end(), begin);
     return true;
+  }
+
+  /// The scales that `change` would make, as multiples of one: `change` becomes what the grids change by. False if f16 does not do.
+  bool makeMultiples(const Eigen::MatrixXd &a, Eigen::VectorXd &change, std::vector<UniformGrid> &grids) const {
+    std::vector<double> scales, old;
+    for (size_t k = 0; k < basis.size(); ++k) {
+      old.push_back(grids[basis[k].grid].scale);
+      scales.push_back(old.back() + change(k));
+    }
+    RowMajor errors = a;
+    const UniformGrid &first = grids[basis[0].grid];
+    RowMultiples found = fitMultiples(scales, {errors.data(), errors.rows(), errors.cols()}, result.formats[basis[0].grid],
+                                      first.multiple ? first.scale / first.multiple : 0);
+    for (size_t k = 0; k < basis.size(); ++k) {
+      UniformGrid &grid = grids[basis[k].grid];
+      grid.multiple = found.multiples[k];
+      grid.scale = found.scale * static_cast<float>(grid.multiple);
+      change(k) = grid.scale - old[k];
+    }
+    return found.scale > 0 && !found.needsF32Scale;
   }
 
   MatrixViewF64 targets;
@@ -292,6 +315,7 @@ std::vector<double> decodeF64(const RowGrids &result) {
 void fitGrids(MatrixViewF64 weights, const double *importance, RowGrids &result) {
   assert(!result.shared);
   std::vector<std::vector<double>> values(result.formats.size()), factors(result.formats.size());
+  MultipleFitter multiples(result.formats.empty() ? UniformOptions() : result.formats.front());
   for (int64_t row = 0; row < result.rows; ++row) {
     for (int64_t g = 0; g < result.grids(); ++g) {
       values[g].clear();
@@ -302,10 +326,18 @@ void fitGrids(MatrixViewF64 weights, const double *importance, RowGrids &result)
       values[g].push_back(weights(row, j));
       factors[g].push_back(importance ? importance[j] : 1);
     }
-    for (int64_t g = 0; g < result.grids(); ++g)
+    for (int64_t g = 0; g < result.grids(); ++g) {
+      MatrixViewF64 part(values[g].data(), 1, static_cast<int64_t>(values[g].size()));
+      const double *weight = importance ? factors[g].data() : nullptr;
       if (!values[g].empty())
-        result.parameter(row, g) = fitUniformGrid({values[g].data(), 1, static_cast<int64_t>(values[g].size())},
-                                                  result.formats[g], importance ? factors[g].data() : nullptr);
+        result.parameter(row, g) = fitUniformGrid(part, result.formats[g], weight);
+      if (result.hasMultiples())
+        multiples.add(result.parameter(row, g), part, weight);
+    }
+    if (result.hasMultiples()) {
+      std::vector<UniformGrid> grids = multiples.fit();
+      std::copy(grids.begin(), grids.end(), &result.parameter(row, 0));
+    }
   }
 }
 

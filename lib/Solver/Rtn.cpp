@@ -1,6 +1,6 @@
 //===- Rtn.cpp - Round to nearest ----------------------------------------------------------------------------------------===//
 #include "quanta/Solver/Rtn.h"
-#include "quanta/Solver/UniformGrid.h"
+#include "quanta/Solver/Multiples.h"
 #include <algorithm>
 
 namespace quanta {
@@ -26,21 +26,28 @@ UniformResult quantizeRtn(MatrixView weights, const UniformOptions &options) {
     return result;
   }
   UniformResult result = makeUniformResult(rows, columns, options);
-  std::vector<double> values;
+  MultipleFitter multiples(options);
   for (int64_t scaleRow = 0; scaleRow < result.scaleRows; ++scaleRow) {
     bool whole = options.group < 0;
     int64_t rowBegin = whole ? 0 : scaleRow, rowEnd = whole ? rows : scaleRow + 1;
+    std::vector<UniformGrid> grids;
     for (int64_t group = 0; group < result.groups; ++group) {
       int64_t begin = group * result.groupColumns, end = std::min(begin + result.groupColumns, columns);
-      values.clear();
+      std::vector<double> values;
       for (int64_t row = rowBegin; row < rowEnd; ++row)
         values.insert(values.end(), weights.row(row) + begin, weights.row(row) + end);
-      UniformGrid grid = fitUniformGrid({values.data(), rowEnd - rowBegin, end - begin}, options);
-      setGrid(result, scaleRow * result.groups + group, grid);
-      for (int64_t row = rowBegin; row < rowEnd; ++row)
-        for (int64_t column = begin; column < end; ++column)
-          result.codes[row * columns + column] = encodeUniform(weights(row, column), grid, options);
+      MatrixViewF64 part(values.data(), rowEnd - rowBegin, end - begin);
+      grids.push_back(fitUniformGrid(part, options));
+      if (options.multiples)
+        multiples.add(grids.back(), part, nullptr);
     }
+    if (options.multiples)
+      grids = multiples.fit();
+    for (int64_t group = 0; group < result.groups; ++group)
+      setGrid(result, scaleRow * result.groups + group, grids[group]);
+    for (int64_t row = rowBegin; row < rowEnd; ++row)
+      for (int64_t column = 0; column < columns; ++column)
+        result.codes[row * columns + column] = encodeUniform(weights(row, column), grids[column / result.groupColumns], options);
   }
   measureError(weights, result);
   return result;

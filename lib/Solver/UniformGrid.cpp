@@ -184,6 +184,7 @@ float storeUniform(double value, const UniformOptions &options, bool &lost) {
 
 UniformResult makeUniformResult(int64_t rows, int64_t columns, const UniformOptions &options) {
   assert(options.bits >= 1 && options.bits <= 8 && options.group >= -1);
+  assert(!options.multiples || (options.group > 0 && options.zero != UniformZero::Offset));
   assert(!options.levels || (options.levels > 1 && options.levels <= 1u << options.bits));
   UniformResult result;
   result.options = options;
@@ -194,14 +195,20 @@ UniformResult makeUniformResult(int64_t rows, int64_t columns, const UniformOpti
   result.scaleRows = options.group < 0 ? std::min<int64_t>(rows, 1) : rows;
   size_t scales = static_cast<size_t>(result.scaleRows * result.groups);
   result.codes.resize(static_cast<size_t>(rows * columns));
-  result.scales.resize(scales);
+  result.scales.resize(options.multiples ? static_cast<size_t>(result.groups ? rows : 0) : scales);
+  result.multiples.resize(options.multiples ? scales : 0);
   result.zeros.resize(options.zero == UniformZero::Point ? scales : 0);
   result.offsets.resize(options.zero == UniformZero::Offset ? scales : 0);
   return result;
 }
 
 void setGrid(UniformResult &result, int64_t index, const UniformGrid &grid) {
-  result.scales[index] = grid.scale;
+  if (result.options.multiples) {
+    result.multiples[index] = grid.multiple;
+    result.scales[index / result.groups] = grid.multiple ? grid.scale / static_cast<float>(grid.multiple) : 0;
+  } else {
+    result.scales[index] = grid.scale;
+  }
   if (result.options.zero == UniformZero::Point)
     result.zeros[index] = grid.zero;
   if (result.options.zero == UniformZero::Offset)

@@ -11,7 +11,7 @@ struct GptqOptions {
   UniformOptions uniform;
   double damping = 0.01;      ///< see FactorOptions
   bool actOrder = true;       ///< columns with a large H_jj come first; needs static groups if a row has several
-  bool staticGroups = true;   ///< grids come from the weights, not from what the sweep made of them at a group's begin
+  bool staticGroups = true;   ///< grids come from the weights, not from what the sweep made of them at a group's begin; multiples need it
   bool sweep = true;          ///< false: the refinement starts from the nearest codes
   bool weightedRange = false; ///< a search of the range counts errors in column j H_jj times
   int64_t blockColumns = 128;

@@ -17,7 +17,8 @@ namespace quanta {
 /// A matrix whose weight in column c of row r stands for scale · level(code) + offset of the grid that c has in r.
 struct RowGrids {
   int64_t rows = 0, columns = 0;
-  std::vector<UniformOptions> formats;  ///< [grids]: bits or levels, zero, type of scales, search; group is ignored
+  std::vector<UniformOptions> formats;  ///< [grids]: bits or levels, zero, type of scales, search; group is ignored. With multiples all
+                                        ///< of a row's scales are those of one, so that all or none have them, of as many bits
   std::vector<uint16_t> grid;           ///< number of the grid: [columns] if rows agree, else [rows, columns]
   bool shared = false;                  ///< all rows have the same parameters
   std::vector<UniformGrid> parameters;  ///< [rows, grids], or [1, grids] if shared
@@ -36,6 +37,7 @@ struct RowGrids {
     return decodeUniform(codes[row * columns + column], parameter(row, g), formats[g]);
   }
   bool needsF32Scale() const; ///< see UniformResult
+  bool hasMultiples() const { return !formats.empty() && formats.front().multiples; }
 };
 
 /// A uniform format as a grid for each group of columns, shared by the rows with a scale for the matrix; and back, with
@@ -55,7 +57,7 @@ void fitGrids(MatrixViewF64 weights, const double *importance, RowGrids &result)
 double sweepGrids(MatrixViewF64 weights, const HessianFactor &factor, RowGrids &result, int64_t blockColumns = 128);
 
 /// With fixed codes, gives every row the scales (and offsets) of all its grids that together minimize
-/// tr((T − Ŵ)·H·(T − Ŵ)ᵀ). A row keeps its own if the new ones, as stored, would not lower that or a scale would not be
+/// tr((T − Ŵ)·H·(T − Ŵ)ᵀ); of multiples about the best (fitMultiples). A row keeps its own if the new ones, as stored, would not lower that or a scale would not be
 /// positive. Returns how many rows (with shared parameters: 1 for all) changed. `hessian` must be positive semidefinite.
 int64_t refitGrids(MatrixViewF64 targets, MatrixViewF64 hessian, RowGrids &result);
 

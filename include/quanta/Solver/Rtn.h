@@ -32,6 +32,7 @@ struct UniformOptions {
   bool halfScale = true;  ///< scales and offsets are stored as f16, else f32
   RangeSearch range = {}; ///< off: min-max
   unsigned levels = 0;    ///< codes are 0 to levels − 1; 0: all of `bits` bits. Ternary is 3 levels with 2 bits
+  unsigned multiples = 0; ///< bits of the integers by which groups multiply one scale of their row; 0: groups have scales. Not of Offset
 };
 
 /// A matrix as codes q of `bits` bits:
@@ -43,7 +44,8 @@ struct UniformResult {
   int64_t groupColumns = 0;          ///< of all groups but the last
   int64_t groups = 0, scaleRows = 0; ///< scaleRows is 1 with group = −1, else rows
   std::vector<uint8_t> codes;        ///< [rows, columns]
-  std::vector<float> scales;         ///< [scaleRows, groups], exactly representable in the scale's type
+  std::vector<float> scales;         ///< [scaleRows, groups], exactly representable in the scale's type; with multiples [rows, 1]
+  std::vector<uint8_t> multiples;    ///< [rows, groups], 1 to 2^options.multiples − 1: the group's scale is that multiple of the row's
   std::vector<uint8_t> zeros;        ///< the same shape; only with Point
   std::vector<float> offsets;        ///< the same shape, rounded like scales; only with Offset
   double error = 0;                  ///< Σ(w − ŵ)² / Σw², 0 for a matrix of zeros

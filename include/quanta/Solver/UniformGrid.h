@@ -11,13 +11,13 @@ namespace quanta {
 
 /// The parameters of one group, as they are stored.
 struct UniformGrid {
-  float scale = 0, offset = 0;
-  uint8_t zero = 0;
+  float scale = 0, offset = 0; ///< of multiples of a row's scale the product, which is exact
+  uint8_t zero = 0, multiple = 0;
   bool needsF32Scale = false; ///< see UniformResult
 };
 
 /// A grid for weights that share it. `importance`, unless null, has a factor ≥ 0 for the errors of each column; only a
-/// search of the range uses it.
+/// search of the range uses it. `options.multiples` is for the caller (quanta/Solver/Multiples.h).
 UniformGrid fitUniformGrid(MatrixViewF64 weights, const UniformOptions &options, const double *importance = nullptr);
 
 inline int highestCode(const UniformOptions &options) {
@@ -60,7 +60,12 @@ UniformResult makeUniformResult(int64_t rows, int64_t columns, const UniformOpti
 
 inline UniformGrid getGrid(const UniformResult &result, int64_t index) {
   UniformGrid grid;
-  grid.scale = result.scales[index];
+  if (result.options.multiples) {
+    grid.multiple = result.multiples[index];
+    grid.scale = result.scales[index / result.groups] * static_cast<float>(grid.multiple);
+  } else {
+    grid.scale = result.scales[index];
+  }
   if (result.options.zero == UniformZero::Point)
     grid.zero = result.zeros[index];
   if (result.options.zero == UniformZero::Offset)

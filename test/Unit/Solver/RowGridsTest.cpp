@@ -34,10 +34,12 @@ TEST(RowGrids, UniformFormatsAreGptq) {
     unsigned bits, levels;
     int64_t group;
     UniformZero zero;
-  } cases[] = {{2, 0, 0, UniformZero::Offset}, {3, 0, 16, UniformZero::Symmetric}, {4, 0, 32, UniformZero::Point},
-               {1, 0, 0, UniformZero::Offset}, {2, 3, 0, UniformZero::Offset},     {2, 3, 20, UniformZero::Symmetric}};
+    unsigned multiples = 0;
+  } cases[] = {{2, 0, 0, UniformZero::Offset}, {3, 0, 16, UniformZero::Symmetric},    {4, 0, 32, UniformZero::Point},
+               {1, 0, 0, UniformZero::Offset}, {2, 3, 0, UniformZero::Offset},        {2, 3, 20, UniformZero::Symmetric},
+               {4, 0, 8, UniformZero::Point, 3}, {3, 0, 16, UniformZero::Symmetric, 5}, {2, 3, 20, UniformZero::Symmetric, 7}};
   for (auto &test : cases) {
-    UniformOptions uniform{test.bits, test.group, test.zero, true, {}, test.levels};
+    UniformOptions uniform{test.bits, test.group, test.zero, true, {}, test.levels, test.multiples};
     GptqOptions options = GptqOptions::recommended(uniform);
     GptqResult expected = quantizeGptq({floats.data(), 9, 70}, hessian, options);
     RowGrids grids = toRowGrids(makeUniformResult(9, 70, uniform));
@@ -46,6 +48,7 @@ TEST(RowGrids, UniformFormatsAreGptq) {
     UniformResult result = toUniform(grids, test.group);
     EXPECT_EQ(result.codes, expected.uniform.codes);
     EXPECT_EQ(result.scales, expected.uniform.scales);
+    EXPECT_EQ(result.multiples, expected.uniform.multiples);
     EXPECT_EQ(result.zeros, expected.uniform.zeros);
     EXPECT_EQ(result.offsets, expected.uniform.offsets);
     for (uint8_t code : result.codes)
