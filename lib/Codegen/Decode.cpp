@@ -111,7 +111,9 @@ public:
       return;
     }
     auto uniform = cast<UniformAttr>(leaf);
-    scale = load(0, group);
+    scale = load(0, uniform.getMultiples() ? b.index(0) : group);
+    if (uniform.getMultiples()) // behind the zero points; such products are exact
+      scale = b.mulf(scale, load(uniform.getZero() == ZeroKind::Point ? 2 : 1, group));
     if (uniform.getZero() == ZeroKind::Offset) {
       offset = load(1, group);
     } else {

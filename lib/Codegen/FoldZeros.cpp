@@ -44,8 +44,10 @@ FailureOr<SmallVector<float>> mlir::quanta::foldZeros(AffineAttr activation, Uni
                                                       ArrayRef<int64_t> shape) {
   auto [rows, columns] = getMatrixShape(shape);
   int64_t size = weight.getGroupSize(columns), groups = weight.getGroupCount(columns);
-  Numbers codes, scales, zeros;
-  if (!codes.read(components, "codes", rows * columns) || !scales.read(components, "scales", weight.getScaleRows(rows) * groups))
+  Numbers codes, scales, zeros, multiples;
+  if (!codes.read(components, "codes", rows * columns) || !scales.read(components, "scales", weight.getScaleRows(rows) * weight.getScaleGroups(columns)))
+    return failure();
+  if (weight.getMultiples() && !multiples.read(components, "multiples", rows * groups))
     return failure();
   bool point = weight.getZero() == ZeroKind::Point, offset = weight.getZero() == ZeroKind::Offset;
   if ((point || offset) && !zeros.read(components, point ? "zeros" : "offsets", weight.getScaleRows(rows) * groups))
@@ -59,8 +61,9 @@ FailureOr<SmallVector<float>> mlir::quanta::foldZeros(AffineAttr activation, Uni
       double inSegment = 0;
       for (int64_t c = bounds[s]; c < bounds[s + 1]; ++c) {
         int64_t at = (weight.getGroup() == UniformAttr::kTensor ? 0 : row * groups) + c / size;
-        inSegment += offset ? codes[row * columns + c] * scales[at] + zeros[at]
-                            : (codes[row * columns + c] - (point ? zeros[at] : middle)) * scales[at];
+        double scale = weight.getMultiples() ? scales[row] * multiples[at] : scales[at];
+        inSegment += offset ? codes[row * columns + c] * scale + zeros[at]
+                            : (codes[row * columns + c] - (point ? zeros[at] : middle)) * scale;
       }
       sum -= inSegment * activation.getScales()[s] * double(activation.getZeros()[s]);
     }

@@ -69,10 +69,18 @@ static std::string groupColumns(const RecipeValues &values) {
   return " group=" + (group == "row" ? "0" : group == "tensor" ? "-1" : group);
 }
 
-/// The options of a uniform format. `asymmetric`: what stands for zero unless it is the middle code.
+/// An option of a pass, unless the recipe leaves it at what the pass does by itself.
+static std::string unless(StringRef initial, StringRef option, const RecipeValues &values) {
+  std::string value = values.lookup(option);
+  return value == initial ? "" : (" " + option + "=" + value).str();
+}
+
+static bool hasMultiples(const RecipeValues &values) { return StringRef(values.lookup("multiples")).trim("0") != ""; }
+
+/// The options of a uniform format. `asymmetric`: what stands for zero unless it is the middle code; multiples have no offsets.
 static std::string uniformOptions(const RecipeValues &values, StringRef asymmetric) {
-  return " bits=" + values.lookup("bits") + groupColumns(values) +
-         " zero=" + (values.lookup("sym") == "true" ? "symmetric" : asymmetric.str());
+  return " bits=" + values.lookup("bits") + groupColumns(values) + (hasMultiples(values) ? unless("0", "multiples", values) : "") +
+         " zero=" + (values.lookup("sym") == "true" ? "symmetric" : hasMultiples(values) ? "point" : asymmetric.str());
 }
 
 std::string mlir::quanta::buildCalibration(const RecipeValues &values, StringRef pipeline) {
@@ -92,12 +100,6 @@ static std::string buildRoundToNearest(const RecipeValues &values) {
          uniformOptions(values, "point") + "}";
 }
 
-/// An option of a pass, unless the recipe leaves it at what the pass does by itself.
-static std::string unless(StringRef initial, StringRef option, const RecipeValues &values) {
-  std::string value = values.lookup(option);
-  return value == initial ? "" : (" " + option + "=" + value).str();
-}
-
 static std::string damping(const RecipeValues &values) { return unless("0", "damping", values); }
 
 static std::string buildGptq(const RecipeValues &values) {
@@ -105,7 +107,8 @@ static std::string buildGptq(const RecipeValues &values) {
 }
 
 static std::string buildTernary(const RecipeValues &values) {
-  return "quanta-quantize-weights{method=gptq bits=2 levels=3" + groupColumns(values) + damping(values) + " zero=offset}";
+  return "quanta-quantize-weights{method=gptq bits=2 levels=3" + groupColumns(values) + damping(values) +
+         (hasMultiples(values) ? unless("0", "multiples", values) + " zero=symmetric}" : " zero=offset}");
 }
 
 static std::string buildBinary(const RecipeValues &values) {
@@ -296,8 +299,12 @@ static Options uniform(StringRef bits, StringRef group, StringRef sym) {
 static const RecipeOption rowGroup = {"group", RecipeOption::RowGroup, "row",
                                       "weights along the contraction that share a scale: a number, or row"};
 
+static const RecipeOption multiplesOption = {"multiples", RecipeOption::Integer, "0",
+                                             "bits of an integer of each group that multiplies the scale of its row; 0: groups have scales", 0, 7};
+
 static Options withRange(Options options) {
   options.push_back({"range", RecipeOption::Flag, "false", "search for the range that leaves the least error"});
+  options.push_back(multiplesOption);
   return options;
 }
 
@@ -323,9 +330,9 @@ llvm::ArrayRef<Recipe> mlir::quanta::getRecipes() {
        withCalibration({{"bits", RecipeOption::Integer, "4", "bits of a code", 1, 8},
                         rowGroup,
                         {"sym", RecipeOption::Flag, "false", "zero is the middle code; no offsets"},
-                        dampingOption}),
+                        multiplesOption, dampingOption}),
        buildGptq, true, true},
-      {"ternary", Phase::Quantize, "three values for each row, by the same means", withCalibration({rowGroup, dampingOption}), buildTernary, true, true},
+      {"ternary", Phase::Quantize, "three values for each row, by the same means", withCalibration({rowGroup, multiplesOption, dampingOption}), buildTernary, true, true},
       {"binary", Phase::Quantize, "two values for each row, by the same means", withCalibration({rowGroup, dampingOption}), buildBinary, true, true},
       {"pb-llm", Phase::Quantize, "two values for each row, and more bits for salient weights",
        withCalibration({{"salient", RecipeOption::Share, "0", "share of salient weights; 0: `kept` of each `tile`"},

@@ -182,12 +182,13 @@ UniformAttr mlir::quanta::getUniformEncoding(const ::quanta::UniformOptions &opt
                 int(ZeroKind::Point) == int(::quanta::UniformZero::Point) &&
                 int(ZeroKind::Offset) == int(::quanta::UniformZero::Offset));
   Type scaleType = options.halfScale ? Type(Float16Type::get(context)) : Type(Float32Type::get(context));
-  return UniformAttr::get(context, options.bits, options.group, static_cast<ZeroKind>(options.zero), scaleType, options.levels);
+  return UniformAttr::get(context, options.bits, options.group, static_cast<ZeroKind>(options.zero), scaleType, options.levels,
+                          options.multiples);
 }
 
 void mlir::quanta::encodeUniform(const ::quanta::UniformResult &result, MLIRContext *context, EncodedWeight &weight) {
   weight.encoding = getUniformEncoding(result.options, context);
-  weight.integers = {{"codes", result.codes}, {"zeros", result.zeros}};
+  weight.integers = {{"codes", result.codes}, {"zeros", result.zeros}, {"multiples", result.multiples}};
   weight.floats = {{"scales", result.scales}, {"offsets", result.offsets}};
 }
 

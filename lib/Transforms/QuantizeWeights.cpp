@@ -37,6 +37,9 @@ struct QuantizeWeights : public mlir::quanta::impl::QuantizeWeightsBase<Quantize
     if (levels != 0 && (levels != 3 || bits != 2 || zero == ZeroKind::Point))
       return getOperation().emitError() << "expected 0 levels, or 3 with 2 bits and no integer zero point, but got "
                                         << unsigned(levels) << " with " << unsigned(bits) << " bits";
+    if (multiples && failed(UniformAttr::verify([&] { return getOperation().emitError(); }, bits, group, zero, Float16Type::get(&getContext()),
+                                                levels, multiples)))
+      return failure();
     if (name == "gptq" && group == -1)
       return getOperation().emitError() << "method 'gptq' solves rows by themselves: expected a group of 0 or more but got -1";
     return success();
@@ -46,6 +49,7 @@ struct QuantizeWeights : public mlir::quanta::impl::QuantizeWeightsBase<Quantize
     UniformOptions options;
     options.bits = bits;
     options.levels = levels;
+    options.multiples = multiples;
     options.group = group;
     options.zero = static_cast<::quanta::UniformZero>(zero.getValue());
     options.range = range;
@@ -82,7 +86,9 @@ struct QuantizeWeights : public mlir::quanta::impl::QuantizeWeightsBase<Quantize
     const UniformOptions &options = result.options;
     EncodedWeight weight;
     weight.remark = llvm::formatv("{0} levels, {1}", highestCode(options) - lowestCode(options) + 1,
-                                  group == 0 ? "a scale for each row" : "a scale for each group of columns");
+                                  group == 0  ? "a scale for each row"
+                                  : multiples ? "a multiple of the row's scale for each group of columns"
+                                              : "a scale for each group of columns");
     ::quanta::RowGrids grids = toRowGrids(result);
     layers.solve(layer, **statistics, (*statistics)->factors, grids, weight);
     result = toUniform(grids, group);

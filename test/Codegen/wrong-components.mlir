@@ -13,3 +13,6 @@ func.func @main(%x: tensor<?x5xf32>) -> tensor<?x3xf32> attributes {quanta.input
 // RUN: sed 's/ENCODING/columns, count = 3/; s/MASK/dense<[1, 1, 0, 0, 1]> : tensor<5xi8>/' %s > %t.mlir
 // RUN: not quantc %t.mlir -o %t.o 2>&1 | FileCheck %s --check-prefix=LEVELS
 // LEVELS: has codes of 3 or more in component 'low.codes'
+// RUN: sed 's/ENCODING/columns, count = 3/; s/MASK/dense<[1, 1, 0, 0, 1]> : tensor<5xi8>/; s/levels = 3/group = 1, multiples = 2/; s/low.codes/low.multiples = dense<4> : tensor<3x2xi8>, low.codes/' %s > %t.mlir
+// RUN: not quantc %t.mlir -o %t.o 2>&1 | FileCheck %s --check-prefix=MULTIPLES
+// MULTIPLES: has integers above 3 in component 'low.multiples'

@@ -11,6 +11,12 @@
 // REDEFINE: %{recipe} = 'ternary'
 // RUN: %{dump} --check-prefix=TERNARY
 // TERNARY: quanta-quantize-weights{method=gptq bits=2 levels=3 group=0 zero=offset}
+// REDEFINE: %{recipe} = 'gptq{bits=4 group=32 multiples=3}'
+// RUN: %{dump} --check-prefix=POINTS
+// POINTS: quanta-quantize-weights{method=gptq bits=4 group=32 multiples=3 zero=point}
+// REDEFINE: %{recipe} = 'ternary{group=40 multiples=7}'
+// RUN: %{dump} --check-prefix=TERNARIES
+// TERNARIES: quanta-quantize-weights{method=gptq bits=2 levels=3 group=40 multiples=7 zero=symmetric}
 // REDEFINE: %{recipe} = 'binary{group=64}'
 // RUN: %{dump} --check-prefix=BINARY
 // BINARY: quanta-binarize{group=64}
@@ -30,7 +36,7 @@
 // RUN: %{dump} --check-prefix=BRANCH
 // BRANCH: quanta-add-low-rank{rank=8 bits=3 factor-bits=8 iterations=1},quanta-binarize{low-bits=3 high-bits=8}
 // RUN: quantc %s -o - --emit=quant-ir --recipe 'rtn{bits=2 group=row range}' --dump-pass-pipeline 2>&1 | FileCheck %s --check-prefix=RANGE
-// RANGE: quanta-quantize-weights{bits=2 {{.*}}group=0{{.*}} method=rtn-range zero=point}
+// RANGE: quanta-quantize-weights{bits=2 {{.*}}group=0{{.*}} method=rtn-range multiples=0 zero=point}
 
 // REDEFINE: %{recipe} = 'gptq{group=tensor}'
 // RUN: %{dump} --check-prefix=TENSOR

@@ -3,7 +3,7 @@
 // RUN:   | FileCheck %s --check-prefix=PIPELINE
 // PIPELINE: // quantize
 // PIPELINE: quanta-select-layers{head=false keep={{.*}}(b.*)|(c{1,2}){{.*}} only=w},
-// PIPELINE-NEXT: quanta-quantize-weights{bits=3 {{.*}}group=16 levels=0 method=rtn zero=point}
+// PIPELINE-NEXT: quanta-quantize-weights{bits=3 {{.*}}group=16 levels=0 method=rtn multiples=0 zero=point}
 // RUN: quantc %s -o - --emit=quant-ir --recipe 'rtn{bits=4 group=32},int8' --report %t.json | FileCheck %s
 // CHECK: quanta.constant
 // CHECK: quanta.linear
@@ -13,6 +13,15 @@
 // REPORT: "encoding": "#quanta.uniform<bits = 4, group = 32, zero = point>"
 // REPORT: "shape": [
 // REPORT-NEXT: 64
+// The same groups with integers of 4 bits and a scale for each row of 64: 4 + 4/32 + 16/64 bits.
+// RUN: quantc %s -o - --emit=quant-ir --recipe 'rtn{bits=4 group=32 sym multiples=4}' --report %t.json | FileCheck %s
+// RUN: FileCheck %s --check-prefix=MULTIPLES < %t.json
+// MULTIPLES: "bits_per_weight": 4.375
+// MULTIPLES: "encoding": "#quanta.uniform<bits = 4, group = 32, multiples = 4>"
+// RUN: not quantc %s -o %t.o --recipe 'rtn{bits=4 group=32 multiples=4}' 2>&1 | FileCheck %s --check-prefix=POINT
+// POINT: expected multiples of at most 3 bits, which leave a signed byte for multiple · (q - zero), but got 4
+// RUN: not quantc %s -o %t.o --recipe 'rtn{bits=4 group=row multiples=3}' 2>&1 | FileCheck %s --check-prefix=NOGROUPS
+// NOGROUPS: expected multiples of groups of columns, with a zero that is symmetric or a point, but got group = 0 and zero = point
 // RUN: quantc %s -o - --emit=quant-ir --recipe 'rtn{act=int8-token}' --report %t.json | FileCheck %s --check-prefix=ACT
 // ACT: quanta.quantize
 // RUN: FileCheck %s --check-prefix=ACTREPORT < %t.json

@@ -29,13 +29,16 @@ def groups_of(group, columns):
     return 1 if group <= 0 else -(-columns // group)
 
 
-def uniform(bits, group=0, zero="symmetric", scale="f16", levels=0):
+def uniform(bits, group=0, zero="symmetric", scale="f16", levels=0, multiples=0):
     def make(rows, columns):
         element = np.float16 if scale == "f16" else np.float32
         codes = rng.integers(0, levels or 2**bits, (rows, columns), dtype=np.uint8)
         s = scales(1 if group == -1 else rows, groups_of(group, columns), element)
         parts = {"codes": codes, "scales": s}
         each = per_column(s, group, columns)
+        if multiples:
+            parts |= {"scales": s[:, :1], "multiples": rng.integers(1, 2**multiples, s.shape, dtype=np.uint8)}
+            each = parts["scales"].astype(np.float64) * per_column(parts["multiples"], group, columns)
         if zero == "symmetric":
             value = each * (codes.astype(float) - (1.0 if levels else 0.5 if bits == 1 else 2.0 ** (bits - 1)))
         elif zero == "point":
@@ -44,7 +47,7 @@ def uniform(bits, group=0, zero="symmetric", scale="f16", levels=0):
         else:
             parts["offsets"] = (-scales(*s.shape, element)).astype(element)
             value = each * codes + per_column(parts["offsets"], group, columns)
-        return f"#quanta.uniform<bits = {bits}, group = {group}, zero = {zero}, scale = {scale}, levels = {levels}>", parts, value
+        return f"#quanta.uniform<bits = {bits}, group = {group}, zero = {zero}, scale = {scale}, levels = {levels}, multiples = {multiples}>", parts, value
     return make
 
 
@@ -118,6 +121,12 @@ CASES = {
     "binary": uniform(1, -1, scale="f32"),
     "binary offset": uniform(1, 20, "offset"),
     "5 bits": uniform(5, 40, "point"),
+    "multiples": uniform(4, 32, multiples=4),
+    "multiples, point": uniform(2, 20, "point", "f32", multiples=5),
+    "multiples, one bit": uniform(1, 50, multiples=7),
+    "multiples, ternary": uniform(2, 25, levels=3, multiples=6),
+    "mask of multiples": by_mask(uniform(4, 64, "point", multiples=3), uniform(2, 32, multiples=6), 0.3),
+    "multiples plus": plus(uniform(2, 32, multiples=6), uniform(3, 35, multiples=5)),
     **{f"{count} planes": planes(count, 24 * count % 100, count % 2 == 1, "f32" if count == 2 else "f16") for count in (1, 2, 3, 8)},
     "columns": by_columns(uniform(4, 0, "point"), planes(1, mean=True), 0.2),
     "columns in groups": by_columns(uniform(8, 3), uniform(2, 21, levels=3), 0.5),

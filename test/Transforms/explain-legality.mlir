@@ -300,14 +300,14 @@ func.func @refusals(%ids: tensor<?xi64>, %size: index) -> (tensor<?x8xf32>, tens
   %table = arith.constant dense<1.0> : tensor<9x8xf32>
   %w = arith.constant dense<1.0> : tensor<8x8xf32>
   %wh = arith.constant dense<1.0> : tensor<3x8xf32>
-  %packed = quanta.constant {codes = dense<1> : tensor<8x8xi8>, scales = dense<1.0> : tensor<8x1xf16>} : tensor<8x8xf32, #quanta.uniform<bits = 4>>
+  %packed = quanta.constant {codes = dense<1> : tensor<8x8xi8>, scales = dense<1.0> : tensor<8x1xf16>, multiples = dense<3> : tensor<8x2xi8>} : tensor<8x8xf32, #quanta.uniform<bits = 4, group = 4, multiples = 4>>
   %c0 = arith.constant 0 : index
   %n = tensor.dim %ids, %c0 : tensor<?xi64>
   %empty = tensor.empty(%n) : tensor<?x8xf32>
   %x = quanta.embedding %table, %ids : (tensor<9x8xf32>, tensor<?xi64>) -> tensor<?x8xf32>
   %output = quanta.linear %x, %w : (tensor<?x8xf32>, tensor<8x8xf32>) -> tensor<?x8xf32>
   %a = quanta.linear %output, %w : (tensor<?x8xf32>, tensor<8x8xf32>) -> tensor<?x8xf32> loc("output")
-  %b = quanta.linear %a, %packed : (tensor<?x8xf32>, tensor<8x8xf32, #quanta.uniform<bits = 4>>) -> tensor<?x8xf32> loc("encoded")
+  %b = quanta.linear %a, %packed : (tensor<?x8xf32>, tensor<8x8xf32, #quanta.uniform<bits = 4, group = 4, multiples = 4>>) -> tensor<?x8xf32> loc("encoded")
   %gelu = quanta.activation gelu %b : tensor<?x8xf32>
   %c = quanta.linear %gelu, %w : (tensor<?x8xf32>, tensor<8x8xf32>) -> tensor<?x8xf32> loc("gelu")
   %softmax = quanta.softmax %c : tensor<?x8xf32>

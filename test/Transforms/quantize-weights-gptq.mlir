@@ -6,6 +6,10 @@
 // RUN: quant-opt %t.mlir --quanta-quantize-weights="method=gptq bits=2 group=4" 2>/dev/null | grep -v quanta.seconds > %t.1
 // RUN: quant-opt %t.mlir --quanta-quantize-weights="method=gptq bits=2 group=4" --mlir-disable-threading 2>/dev/null | grep -v quanta.seconds > %t.2
 // RUN: diff %t.1 %t.2
+// RUN: quant-opt %t.mlir --quanta-quantize-weights="method=gptq bits=3 group=4 multiples=4" 2>%t.log | FileCheck %s --check-prefix=MULTIPLES
+// RUN: FileCheck %s --check-prefix=OFROW < %t.log
+// MULTIPLES: multiples = dense_resource<w.multiples> : tensor<5x2xi8>, scales = dense_resource<w.scales> : tensor<5x1xf16>, zeros =
+// OFROW: remark: 8 levels, a multiple of the row's scale for each group of columns; {{.*}}error 0.0
 
 // CHECK-LABEL: func @main
 // CHECK-DAG: %[[W:.*]] = quanta.constant {codes = dense_resource<w.codes> : tensor<5x8xi8>, offsets = dense_resource<w.offsets> : tensor<5x1xf16>, scales = dense_resource<w.scales> : tensor<5x1xf16>}

@@ -1,6 +1,9 @@
 // RUN: quant-opt %s --quanta-quantize-weights="bits=2 group=2 zero=symmetric" | FileCheck %s
 // RUN: quant-opt %s --quanta-quantize-weights="bits=2 levels=3 group=0 zero=symmetric" | FileCheck %s --check-prefix=TERNARY
+// RUN: quant-opt %s --quanta-quantize-weights="bits=3 group=2 zero=symmetric multiples=5" | FileCheck %s --check-prefix=MULTIPLES
 
+// MULTIPLES: quanta.constant {codes = dense_resource<w.codes> : tensor<2x4xi8>, multiples = dense_resource<w.multiples> : tensor<2x2xi8>, scales = dense_resource<w.scales> : tensor<2x1xf16>}
+// MULTIPLES-SAME: tensor<2x4xf32, #[[E:.*]]>
 // TERNARY: #quanta.uniform<bits = 2, levels = 3>
 // CHECK-LABEL: func @main
 // One scale for two columns: 3/1 = 3 and 1; codes are offset by 2.

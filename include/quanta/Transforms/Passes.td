@@ -686,7 +686,9 @@ def QuantizeWeights : Pass<"quanta-quantize-weights", "::mlir::ModuleOp"> {
       codes. Acts on layers that carry `quanta.statistics` only (see quanta-calibrate). With cross moments the target is
       corrected for the error of the layers before.
 
-    `levels = 3` with 2 bits is ternary: the same methods with three codes.
+    `levels = 3` with 2 bits is ternary: the same methods with three codes. `multiples = b` with groups and a zero that is symmetric or
+    a point gives each row one scale, and each group an integer of b bits that multiplies it (lib/Solver/Multiples): the scales that the
+    method chooses are brought to such products for the least error, and codes are found for these.
 
     Scales are f16, or f32 for a layer in which f16 would overflow or vanish (noted). The relative squared error is left on
     the op as `quanta.weight_error`, and with statistics `quanta.error_calibration`, `quanta.error_held_out` (of the layer's
@@ -695,7 +697,7 @@ def QuantizeWeights : Pass<"quanta-quantize-weights", "::mlir::ModuleOp"> {
     were always zero are rounded to nearest; both are noted.
 
     Errors: a weight with an infinity or NaN or of another type than f32; an unknown method; a scale for the tensor
-    (`group = -1`) with `gptq`, which solves rows by themselves; statistics that cannot be read, do not fit or hold no rows.
+    (`group = -1`) with `gptq`, which solves rows by themselves; multiples that do not leave a signed byte (#quanta.uniform); statistics that cannot be read, do not fit or hold no rows.
     Cost: `rtn` is one pass over the weights. `gptq` factors the moments of K inputs (K³) once for each file and takes about
     20·N·K² multiplications for N rows, in slices of rows in parallel that give the same bytes for any number of threads; it
     needs 4·K² doubles and a few matrices of a slice for each thread.
@@ -713,6 +715,7 @@ def QuantizeWeights : Pass<"quanta-quantize-weights", "::mlir::ModuleOp"> {
     Option<"bits", "bits", "unsigned", "4", "bits of a code, 1 to 8">,
     Option<"levels", "levels", "unsigned", "0", "number of codes: 0 for all of `bits` bits, or 3">,
     Option<"group", "group", "int64_t", "128", "columns that share a scale; 0 is the row, -1 the tensor">,
+    Option<"multiples", "multiples", "unsigned", "0", "bits of the integers by which groups multiply their row's scale; 0: groups have scales">,
     Option<"damping", "damping", "double", "0", "added to the diagonal of H, relative to its mean; 0: 0.01, and more with few rows">,
     Option<"zero", "zero", "::mlir::quanta::ZeroKind", "::mlir::quanta::ZeroKind::Point", "what stands for zero", [{
       ::llvm::cl::values(

@@ -248,6 +248,8 @@ private:
     if (elements->columns != component.shape[1])
       return invalid(op, "expected " + Twine(component.shape[1]) + " columns in component '" + component.source + "' but got " +
                              Twine(elements->columns));
+    if (component.most && llvm::any_of(elements->data, [&](char value) { return uint8_t(value) > component.most; }))
+      return invalid(op, "has integers above " + Twine(component.most) + " in component '" + component.source + "'");
     return writeTransposed(op, std::move(*elements), rows, format::kTileRows, os);
   }
 

@@ -35,6 +35,8 @@ struct EncodingAliases : public OpAsmDialectInterface {
       else
         os << (uniform.getZero() == ZeroKind::Symmetric ? "s" : "u") << uniform.getBits();
       nameGroup(uniform.getGroup(), os);
+      if (uniform.getMultiples())
+        os << "m" << uniform.getMultiples();
     } else if (auto planes = dyn_cast<PlanesAttr>(attr)) {
       os << "b" << planes.getCount();
       nameGroup(planes.getGroup(), os);

@@ -91,6 +91,8 @@ static SmallVector<PackedComponent> packLeaf(EncodingAttrInterface leaf, ArrayRe
       part.elementType = IntegerType::get(leaf.getContext(), 32);
     } else {
       part.shape = {tiles, part.shape[1], ::quanta::kTileRows};
+      if (auto uniform = dyn_cast<UniformAttr>(Attribute(leaf)); uniform && part.source == "multiples")
+        part.most = (1 << uniform.getMultiples()) - 1;
     }
     packed.push_back(std::move(part));
   }
@@ -99,8 +101,14 @@ static SmallVector<PackedComponent> packLeaf(EncodingAttrInterface leaf, ArrayRe
 
 //===- uniform --------------------------------------------------------------------------------------------------------===//
 
+/// The most bits of a multiple m such that m · (q − zero), doubled where zero is 1/2, fits a signed byte.
+static int64_t getMostMultiples(unsigned bits, ZeroKind zero, unsigned levels) {
+  int64_t most = levels ? 1 : zero == ZeroKind::Point ? (1 << bits) - 1 : 1 << (bits - 1);
+  return llvm::Log2_64(127 / most + 1);
+}
+
 LogicalResult UniformAttr::verify(function_ref<InFlightDiagnostic()> emitError, unsigned bits, int64_t group,
-                                  ZeroKind zero, Type scale, unsigned levels) {
+                                  ZeroKind zero, Type scale, unsigned levels, unsigned multiples) {
   if (bits < 1 || bits > 8)
     return emitError() << "expected 1 to 8 bits but got " << bits;
   if (group < kTensor)
@@ -108,6 +116,12 @@ LogicalResult UniformAttr::verify(function_ref<InFlightDiagnostic()> emitError, 
   if (levels != 0 && (levels != 3 || bits != 2 || zero == ZeroKind::Point))
     return emitError() << "expected levels of 0, or of 3 with bits = 2 and a zero that is symmetric or offset, but got "
                        << levels << " with bits = " << bits << " and zero = " << stringifyZeroKind(zero);
+  if (multiples && (group <= 0 || zero == ZeroKind::Offset))
+    return emitError() << "expected multiples of groups of columns, with a zero that is symmetric or a point, but got group = "
+                       << group << " and zero = " << stringifyZeroKind(zero);
+  if (int64_t most = getMostMultiples(bits, zero, levels); multiples > most)
+    return emitError() << "expected multiples of at most " << most << " bits, which leave a signed byte for multiple · (q - zero), but got "
+                       << multiples;
   return verifyScale(emitError, scale);
 }
 
@@ -119,23 +133,28 @@ LogicalResult UniformAttr::verifyEncoding(ArrayRef<int64_t> shape, Type elementT
 SmallVector<Component> UniformAttr::getComponents(ArrayRef<int64_t> shape) const {
   auto [rows, columns] = getMatrixShape(shape);
   Type i8 = IntegerType::get(getContext(), 8);
-  int64_t groups = countGroups(columns, getGroup());
-  SmallVector<int64_t> scaleShape{getScaleRows(rows), groups};
-  SmallVector<Component> components{{"codes", SmallVector<int64_t>{rows, columns}, i8}, {"scales", scaleShape, getScale()}};
+  SmallVector<int64_t> ofGroups{getScaleRows(rows), countGroups(columns, getGroup())}, ofRows{rows, std::min<int64_t>(ofGroups[1], 1)};
+  if (ShapedType::isDynamic(ofGroups[1]))
+    ofRows[1] = 1;
+  SmallVector<Component> components{{"codes", SmallVector<int64_t>{rows, columns}, i8},
+                                    {"scales", getMultiples() ? ofRows : ofGroups, getScale()}};
   if (getZero() == ZeroKind::Point)
-    components.push_back({"zeros", scaleShape, i8});
+    components.push_back({"zeros", ofGroups, i8});
   else if (getZero() == ZeroKind::Offset)
-    components.push_back({"offsets", scaleShape, getScale()});
+    components.push_back({"offsets", ofGroups, getScale()});
+  if (getMultiples())
+    components.push_back({"multiples", ofGroups, i8});
   return components;
 }
 
 int64_t UniformAttr::getStoredBits(ArrayRef<int64_t> shape) const {
   auto [rows, columns] = getMatrixShape(shape);
   int64_t scaleBits = getScale().getIntOrFloatBitWidth();
-  int64_t perGroup = scaleBits + (getZero() == ZeroKind::Point    ? getBits()
-                                  : getZero() == ZeroKind::Offset ? scaleBits
-                                                                  : 0);
-  return rows * getCodeBits(*this, columns) + getScaleRows(rows) * getGroupCount(columns) * perGroup;
+  int64_t perGroup = getMultiples() + (getZero() == ZeroKind::Point    ? getBits()
+                                       : getZero() == ZeroKind::Offset ? scaleBits
+                                                                       : 0);
+  return rows * getCodeBits(*this, columns) +
+         getScaleRows(rows) * (getScaleGroups(columns) * scaleBits + getGroupCount(columns) * perGroup);
 }
 
 SmallVector<PackedComponent> UniformAttr::getPackedComponents(ArrayRef<int64_t> shape) const {

@@ -3,6 +3,8 @@
 // RUN: quant-opt %s --emit-bytecode | quant-opt | FileCheck %s
 
 // CHECK-DAG: #b2g8 = #quanta.planes<count = 2, group = 8, mean = true, scale = f32>
+// CHECK-DAG: #s4g8m4 = #quanta.uniform<bits = 4, group = 8, multiples = 4>
+// CHECK-DAG: #u2g8m5 = #quanta.uniform<bits = 2, group = 8, zero = point, multiples = 5>
 // CHECK-DAG: #trow = #quanta.uniform<bits = 2, levels = 3>
 // CHECK-DAG: #s2row_plus_trow = #quanta.sum<#s2row, #trow>
 // CHECK-DAG: #s4row_columns_b1row = #quanta.split<columns, count = 3, high = #s4row, low = #b1row>
@@ -39,6 +41,14 @@ func.func @constants() {
   // CHECK: tensor<4x20xf32, #s2row_plus_trow>
   %4 = quanta.constant {"0.codes" = dense<1> : tensor<4x20xi8>, "0.scales" = dense<1.0> : tensor<4x1xf16>,
                         "1.codes" = dense<1> : tensor<4x20xi8>, "1.scales" = dense<1.0> : tensor<4x1xf16>} : tensor<4x20xf32, #sum>
+  // Groups multiply the scale of their row.
+  // CHECK: tensor<4x20xf32, #s4g8m4>
+  %5 = quanta.constant {codes = dense<1> : tensor<4x20xi8>, scales = dense<1.0> : tensor<4x1xf16>,
+                        multiples = dense<15> : tensor<4x3xi8>} : tensor<4x20xf32, #quanta.uniform<bits = 4, group = 8, multiples = 4>>
+  // CHECK: tensor<4x20xf32, #u2g8m5>
+  %6 = quanta.constant {codes = dense<1> : tensor<4x20xi8>, scales = dense<1.0> : tensor<4x1xf16>, zeros = dense<2> : tensor<4x3xi8>,
+                        multiples = dense<31> : tensor<4x3xi8>}
+    : tensor<4x20xf32, #quanta.uniform<bits = 2, group = 8, zero = point, multiples = 5>>
   return
 }
 

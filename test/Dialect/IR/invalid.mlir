@@ -20,6 +20,32 @@ func.func private @levels(tensor<4x4xf32, #quanta.uniform<bits = 4, levels = 3>>
 
 // -----
 
+// expected-error@+1 {{expected multiples of groups of columns, with a zero that is symmetric or a point, but got group = 0 and zero = symmetric}}
+func.func private @multiples(tensor<4x4xf32, #quanta.uniform<bits = 4, multiples = 4>>)
+
+// -----
+
+// expected-error@+1 {{expected multiples of groups of columns, with a zero that is symmetric or a point, but got group = 2 and zero = offset}}
+func.func private @multiples(tensor<4x4xf32, #quanta.uniform<bits = 4, group = 2, zero = offset, multiples = 4>>)
+
+// -----
+
+// 8 · 31 does not fit.
+// expected-error@+1 {{expected multiples of at most 4 bits, which leave a signed byte for multiple · (q - zero), but got 5}}
+func.func private @multiples(tensor<4x4xf32, #quanta.uniform<bits = 4, group = 2, multiples = 5>>)
+
+// -----
+
+// expected-error@+1 {{expected multiples of at most 3 bits, which leave a signed byte for multiple · (q - zero), but got 4}}
+func.func private @multiples(tensor<4x4xf32, #quanta.uniform<bits = 4, group = 2, zero = point, multiples = 4>>)
+
+// -----
+
+// expected-error@+1 {{expected multiples of at most 0 bits}}
+func.func private @multiples(tensor<4x4xf32, #quanta.uniform<bits = 8, group = 2, multiples = 1>>)
+
+// -----
+
 // expected-error@+1 {{expected 1 to 8 planes but got 0}}
 func.func private @planes(tensor<4x4xf32, #quanta.planes<count = 0>>)
 

@@ -48,6 +48,7 @@ struct PackedComponent : Component {
   CodeSpec spec = {};                 ///< of Codes
   int64_t blockColumns = 0;           ///< of Entries and Offsets
   int64_t count = 0;                  ///< ones that the mask of Order or Entries has
+  int64_t most = 0;                   ///< of Tiles of bytes: the greatest that may be there; 0: any
 };
 
 /// The bytes of a dense or resource attribute, splats expanded into `storage`; nothing if they are missing.

@@ -37,21 +37,33 @@ def Quanta_UniformAttr : Quanta_Encoding<"Uniform", "uniform"> {
     `levels = 3` (with `bits = 2`) leaves only the codes 0 to 2, stored five to a byte. `symmetric` then has zero at 1
     (`value` is −scale, 0 or scale); `offset` is as above; `point` makes no sense.
 
-    Components: `codes` (one i8 a weight, in logical order), `scales`, and `zeros` or `offsets` (rows × groups).
+    `multiples = b` gives each row one scale and each group an integer of b bits, 1 to 2^b − 1, that it is multiplied by:
+    `value = scale · (multiple · (q − zero))`. What is in parentheses must fit a signed byte (2·(q − zero) for one bit), so
+    that integer kernels decode to bytes which need no other scale along the row: 4 bits and symmetric allow b ≤ 4, 3 bits 5,
+    2 bits 6, one bit and 3 levels 7, 4 bits and `point` 3. Groups are of columns; `offset` makes no sense.
+
+    Components: `codes` (one i8 a weight, in logical order), `scales`, `zeros` or `offsets` (rows × groups), and with
+    multiples `multiples` (rows × groups, an i8 each), where `scales` are rows × 1.
     Stored bits: bits a weight (with 3 levels, 8 for five columns of a row, rounded up), plus a scale and a zero point or
-    offset for each group.
+    offset for each group; with multiples b bits and a zero point for each group, and a scale a row.
 
     Example: `tensor<4096x1024xf32, #quanta.uniform<bits = 4, group = 128, zero = point>>`, ternary:
-    `tensor<4096x1024xf32, #quanta.uniform<bits = 2, group = -1, levels = 3>>`
+    `tensor<4096x1024xf32, #quanta.uniform<bits = 2, group = -1, levels = 3>>`, groups of 32 at the bits of scales for 128:
+    `tensor<4096x1024xf32, #quanta.uniform<bits = 4, group = 32, multiples = 4>>`
   }];
   let parameters = (ins
     "unsigned":$bits,
     DefaultValuedParameter<"int64_t", "0">:$group,
     DefaultValuedParameter<"::mlir::quanta::ZeroKind", "::mlir::quanta::ZeroKind::Symmetric">:$zero,
     DefaultValuedParameter<"::mlir::Type", "::mlir::Float16Type::get($_ctxt)">:$scale,
-    DefaultValuedParameter<"unsigned", "0">:$levels);
-  let builders = [AttrBuilder<(ins "unsigned":$bits, "int64_t":$group, "::mlir::quanta::ZeroKind":$zero, "::mlir::Type":$scale),
-    [{ return $_get($_ctxt, bits, group, zero, scale, /*levels=*/0u); }]>];
+    DefaultValuedParameter<"unsigned", "0">:$levels,
+    DefaultValuedParameter<"unsigned", "0">:$multiples);
+  let builders = [
+    AttrBuilder<(ins "unsigned":$bits, "int64_t":$group, "::mlir::quanta::ZeroKind":$zero, "::mlir::Type":$scale),
+      [{ return $_get($_ctxt, bits, group, zero, scale, /*levels=*/0u, /*multiples=*/0u); }]>,
+    AttrBuilder<(ins "unsigned":$bits, "int64_t":$group, "::mlir::quanta::ZeroKind":$zero, "::mlir::Type":$scale,
+                     "unsigned":$levels),
+      [{ return $_get($_ctxt, bits, group, zero, scale, levels, /*multiples=*/0u); }]>];
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
@@ -65,6 +77,8 @@ def Quanta_UniformAttr : Quanta_Encoding<"Uniform", "uniform"> {
       int64_t size = getGroupSize(columns);
       return size == 0 ? 0 : (columns + size - 1) / size;
     }
+    /// Columns of the scale matrix; zero points, offsets and multiples have getGroupCount.
+    int64_t getScaleGroups(int64_t columns) const { return getMultiples() ? std::min<int64_t>(columns, 1) : getGroupCount(columns); }
   }];
 }
 
