@@ -35,6 +35,8 @@ static const std::vector<Suite> &getSuites() {
       {"s4g128", "#quanta.uniform<bits = 4, group = 128>", "int8-token"},
       {"s4", "#quanta.uniform<bits = 4>", "int8-token"},
       {"u4g128", "#quanta.uniform<bits = 4, group = 128, zero = point>", "int8-token"},
+      {"s4g128m4", "#quanta.uniform<bits = 4, group = 128, multiples = 4>", "int8-token"},
+      {"s4g32m4", "#quanta.uniform<bits = 4, group = 32, multiples = 4>", "int8-token"},
       {"s3g128", "#quanta.uniform<bits = 3, group = 128>", "int8-token"},
       {"s2g128", "#quanta.uniform<bits = 2, group = 128>", "int8-token"},
       {"s2", "#quanta.uniform<bits = 2>", "int8-token"},

@@ -1,7 +1,8 @@
 # REQUIRES: onnx, x86_64
 # RUN: %python %s %t
 """Linear layers on encoded activations: every number of bits and kind of zero, groups that divide a row and that do not, odd sizes, one
-row and several, each level of instructions, one thread and more. Layers with one group a row are exact to the last bit. Most read
+row and several, each level of instructions, one thread and more. Layers with one group a row are exact to the last bit, and so are those
+whose groups multiply the row's scale, for one row everywhere and for several where blocks of columns do not straddle groups. Most read
 bytes with a scale a token; OTHERS read fewer bits above an offset a token, known scales of one segment or more, with zero points, or
 two regions whose scales are a power of two apart.
 
@@ -24,6 +25,7 @@ LENGTHS = [f"max,sve-max-vq={bits // 128}" for bits in (128, 256, 512, 1024, 204
 CPUS = ([("neoverse-v1", LENGTHS), ("neoverse-n1", ["neoverse-n1"]), ("cortex-a72", ["cortex-a72"]), ("a64fx", LENGTHS[1:3]),
          ("neoverse-v1@256", LENGTHS[3:4])] if emulator
         else [(name, [None]) for name in ("native", amx.CPU, "skylake-avx512", "x86-64-v3", "x86-64-v2")])
+PAIRS = ["native", "skylake-avx512", "x86-64-v3"]
 SHAPES = [(37, 100), (16, 33), (5, 300), (130, 256), (48, 20), (21, 128)]
 KINDS = [(bits, zero, 0) for bits in range(1, 9) for zero in ("symmetric", "point", "offset")]
 KINDS += [(2, zero, 3) for zero in ("symmetric", "offset", "symmetric", "symmetric", "symmetric")]
@@ -41,16 +43,30 @@ OTHERS += [(5, (1, "symmetric", 0), 7, None), (5, (4, "point", 0), 7, None), (5,
 OTHERS += [(0, (4, "offset", 0), 32, ("twin", 8, 0.00130, 4, True)), (1, (8, "symmetric", 0), -1, ("twin", 8, 0.00098, 5, False)),
            (2, (3, "point", 0), 7, ("twin", 4, 0.02, 3, True)), (3, (2, "symmetric", 3), 0, ("twin", 6, 0.01, 2, False)),
            (4, (8, "point", 0), 0, ("twin", 8, 0.0021, 5, True)), (3, (8, "symmetric", 0), 0, ("twin", 8, 0.00131, 4, True))]
+# Shape, weights, their group, activations, bits of the multiples: rows that kernels for several rows see as one, and rows in groups.
+MULTIPLES = [(3, (4, "symmetric", 0), 32, None, 4), (3, (4, "symmetric", 0), 128, None, 4), (3, (3, "symmetric", 0), 64, None, 5),
+             (3, (2, "symmetric", 0), 32, None, 6), (3, (1, "symmetric", 0), 64, None, 7), (0, (2, "symmetric", 3), 20, None, 7),
+             (5, (4, "point", 0), 16, None, 3), (3, (2, "point", 0), 32, None, 5), (5, (5, "symmetric", 0), 32, None, 3),
+             (5, (6, "symmetric", 0), 64, None, 2), (5, (7, "symmetric", 0), 64, None, 1), (3, (1, "point", 0), 32, None, 7),
+             (5, (2, "symmetric", 3), 7, None, 7), (2, (4, "symmetric", 0), 20, None, 2), (1, (3, "point", 0), 32, None, 4),
+             (4, (4, "symmetric", 0), 64, None, 4), (5, (1, "symmetric", 0), 7, None, 7), (3, (4, "symmetric", 0), 8, None, 4),
+             (3, (4, "symmetric", 0), 64, (4,), 4), (5, (2, "point", 0), 32, (8, [], [0.02], [-5]), 5),
+             (3, (4, "point", 0), 64, (4, [32, 96], [0.3, 0.4, 0.5], [0, 3, -1]), 3), (5, (3, "symmetric", 0), 64, ("twin", 8, 0.00130, 4, True), 5)]
 
 
-def layer(index, bits, zero, levels, group=None, act=None, shape=None):
+def layer(index, bits, zero, levels, group=None, act=None, shape=None, multiples=0):
     rows, columns = SHAPES[index % len(SHAPES) if shape is None else shape]
     group = GROUPS[index % len(GROUPS)] if group is None else group
     size = columns if group <= 0 else min(group, columns)
     scale_shape = (1 if group == -1 else rows, -(-columns // size))
+    block = 20 if levels else 32 // (bits & -bits)
     codes = rng.integers(0, levels or 2**bits, (rows, columns), dtype=np.uint8)
-    scales = rng.uniform(0.01, 0.02, scale_shape).astype(np.float16)
+    scales = rng.uniform(0.01, 0.02, (rows, 1) if multiples else scale_shape).astype(np.float16)
     parts = {"codes": codes, "scales": scales}
+    if multiples:
+        parts["multiples"] = rng.integers(1, 2**multiples, scale_shape, dtype=np.uint8)
+        parts["multiples"][:, 0] = 2**multiples - 1  # sums that need all bits
+        scales = scales.astype(np.float64) * parts["multiples"]
     spread = lambda values: np.repeat(np.broadcast_to(values.astype(np.float64), (rows, scale_shape[1])), size, 1)[:, :columns]
     if zero == "point":
         parts["zeros"] = rng.integers(0, 2**bits, scale_shape, dtype=np.uint8)
@@ -64,8 +80,11 @@ def layer(index, bits, zero, levels, group=None, act=None, shape=None):
         decoded = (codes.astype(np.float64) - middle) * spread(scales)
     bias = rng.standard_normal(rows).astype(np.float32) if index % 2 else None
     exact = (codes.astype(np.float64) - middle, spread(scales)[:, 0]) if scale_shape[1] == 1 and zero != "offset" and bias is None and not act else None
-    return {"act": act, "encoding": f"#quanta.uniform<bits = {bits}, group = {group}, zero = {zero}, levels = {levels}>", "parts": parts,
-            "decoded": decoded, "bias": bias, "exact": exact}
+    if multiples and not act and bias is None:
+        exact = ((codes.astype(np.float64) - middle) * spread(parts["multiples"]), parts["scales"][:, 0])
+    straddles = multiples and scale_shape[1] > 1 and (group % block or columns % block)
+    return {"act": act, "encoding": f"#quanta.uniform<bits = {bits}, group = {group}, zero = {zero}, levels = {levels}, multiples = {multiples}>",
+            "parts": parts, "decoded": decoded, "bias": bias, "exact": exact, "straddles": straddles, "multiplies": multiples and scale_shape[1] > 1}
 
 
 def constant(value):
@@ -132,6 +151,7 @@ def quantize(x, act=None):
 
 layers = [layer(i, *kind) for i, kind in enumerate(KINDS)]
 layers += [layer(i, *kind, group, act, shape) for i, (shape, kind, group, act) in enumerate(OTHERS)]
+layers += [layer(2 * i + (i % 5 == 4), *kind, group, act, shape, multiples) for i, (shape, kind, group, act, multiples) in enumerate(MULTIPLES)]
 cases = {}
 for rows in (1, 7, 150) if emulator else (1, 2, 7, 33, 150):
     cases[rows] = {f"x{k}": rng.standard_normal((rows, k)).astype(np.float32) for k in {k for _, k in SHAPES}}
@@ -154,11 +174,11 @@ def run(compiled, core, threads, feeds, environment):
     return outputs
 
 
-failed = checked = exact = 0
+failed = checked = exact = multiplied = 0
 
 
 def check(cpu, compiled, core, used, environment=None):
-    global failed, checked, exact
+    global failed, checked, exact, multiplied
     cpu = f"{cpu} on {core}" if core else cpu
     names = {f"x{layers[i]['decoded'].shape[1]}" for i in used}
     feeds = {rows: {name: feed[name] for name in names} for rows, feed in cases.items()}
@@ -179,13 +199,16 @@ def check(cpu, compiled, core, used, environment=None):
             if not error <= 1e-6:
                 failed += 1
                 print(f"{what}: error {error:.3e} of the largest possible sum")
-            if one["exact"]:
+            # Sums of pairs in 16 bits, which levels without dot products have, leave no room for multiples.
+            if one["exact"] and (rows == 1 or not one["multiplies"] or (not one["straddles"] and cpu not in PAIRS)):
                 exact += 1
                 codes, factors = one["exact"]
                 twice = (q @ (2 * codes).astype(np.int64).T)  # zero may be 1/2
                 half = np.float32(0.5)
                 sums = (twice.astype(np.float32) * (factors.astype(np.float32) * half) if (2 * codes % 2).any()
                         else (twice // 2).astype(np.float32) * factors.astype(np.float32))
+                if one["multiplies"]:  # rows of several groups: the multiples are in the codes
+                    multiplied += 1
                 if (sums * scale).tobytes() != got.tobytes():
                     failed += 1
                     print(f"{what}: not exact, {np.abs(sums * scale - got).max():.3e}")
@@ -211,5 +234,5 @@ for level, (cpu, cores) in enumerate(CPUS):
     if unit and unit.multiplications() == 0:
         failed += 1
         print(f"{cpu}: nothing was multiplied by the matrix unit")
-print(f"{checked} results, {exact} of them compared bit by bit, {failed} failed")
-sys.exit(failed != 0 or exact == 0)
+print(f"{checked} results, {exact} of them compared bit by bit, {multiplied} with multiples, {failed} failed")
+sys.exit(failed != 0 or exact == 0 or multiplied == 0)

@@ -7,6 +7,9 @@
 // panel to bytes as they multiply it, in the shadow of the multiplications, and the others find it in the cache. Where the target
 // multiplies two rows by two, the panel is decoded first and its words are interleaved in pairs.
 //
+// Groups whose scales are multiples of the row's stay integers to the end: a single row multiplies the sum of each group by its
+// multiple, and several decode the panel to bytes that are multiplied already, so that to the loops behind it has one scale a row.
+//
 // Rows and tiles are shared among threads; a sum is always made by one of them in one order.
 //
 //===------------------------------------------------------------------------------------------------------------------------===//
@@ -24,6 +27,8 @@ namespace {
 
 /// Columns of a group whose sums surely fit 32 bits: 255 · 127 · 32768 < 2³⁰, doubled and by 3 below 2³².
 constexpr int64_t kMostGroupColumns = 16384;
+/// Columns of a row whose products with multiples surely fit: 127 · 127 · 131072 < 2³¹.
+constexpr int64_t kMostMultipliedColumns = 131072;
 /// Rows that share a decoded panel.
 constexpr int64_t kRowsOfPanel = 128;
 
@@ -32,19 +37,30 @@ public:
   using IntegerOperands::IntegerOperands;
 
   void emit() {
-    emitColumnSums();
-    ifRows(2,
-           [&] {
-             if (std::optional<int64_t> fewest = getFewestMatrixRows(*b.level, weight))
-               ifRows(*fewest, [&] { emitIntegerMatrix(*this); }, [&] { emitPanels(); });
-             else
-               emitPanels();
-           },
-           [&] { emitRow(); });
-    memref::DeallocOp::create(b, columnSums);
+    auto row = [&] { emitRow(); };
+    auto rows = [&] {
+      if (std::optional<int64_t> fewest = getFewestMatrixRows(*b.level, weight))
+        ifRows(*fewest, [&] { emitIntegerMatrix(*this); }, [&] { emitPanels(); });
+      else
+        emitPanels();
+    };
+    if (!weight.hasMultiples())
+      return withColumnSums([&] { ifRows(2, rows, row); });
+    // Code for one row is emitted first; from then on codes are multiplied, and the sums are other ones.
+    auto multiplied = [&] {
+      multiplyCodes();
+      withColumnSums(rows);
+    };
+    ifRows(2, multiplied, [&] { withColumnSums(row); });
   }
 
 private:
+  void withColumnSums(function_ref<void()> body) {
+    emitColumnSums();
+    body();
+    memref::DeallocOp::create(b, columnSums);
+  }
+
   /// The activations of columns `column` to `column + 3` of a row in every lane. Behind the last column, where codes are zero, anything.
   Value loadWord(Value row, Value column) {
     auto four = VectorType::get({4}, b.getI8Type()), word = VectorType::get({1}, b.getI32Type());
@@ -112,6 +128,12 @@ private:
     });
   }
 
+  /// Whether groups are added up as integers, since their scales are multiples of the row's.
+  bool hasExactGroups() const { return weight.hasMultiples() && !partTable; }
+  Value addMultiple(const IntegerTiles::Affine &affine, Value products, Value columnSum, Value sum) {
+    return b.add(sum, b.mul(affine.multiple, b.sub(products, b.mul(affine.zero, columnSum))));
+  }
+
   void emitRow() {
     if (BitLookups::serves(*b.level, weight))
       lookups.emplace(static_cast<IntegerOperands &>(*this));
@@ -123,7 +145,8 @@ private:
       SmallVector<Value> tiles;
       for (int64_t s = 0; s < streamCount; ++s)
         tiles.push_back(b.add(firstTile, s));
-      SmallVector<Value> totals(streamCount, b.tileOf(0.0f));
+      bool apart = hasExactGroups();
+      SmallVector<Value> totals(streamCount, apart ? b.tileOf(0) : b.tileOf(0.0f));
       totals = b.loop(b.index(0), b.index(partCount()), 1, totals, [&](Value index, ValueRange carried) {
         Part one = part(index);
         for (Value tile : tiles)
@@ -136,9 +159,13 @@ private:
         Value columnSum = b.splat(b.load(columnSums, {row, index}));
         SmallVector<Value> next;
         for (int64_t s = 0; s < streamCount; ++s)
-          next.push_back(addGroup(affine(tiles[s], one), products[s], columnSum, carried[s]));
+          next.push_back(apart ? addMultiple(weight.affine(b, tiles[s], one.group, apart), products[s], columnSum, carried[s])
+                               : addGroup(affine(tiles[s], one), products[s], columnSum, carried[s]));
         return next;
       });
+      if (apart)
+        for (auto [total, tile] : llvm::zip_equal(totals, tiles))
+          total = b.mulf(arith::SIToFPOp::create(b, b.f32Tile(), total), weight.affine(b, tile, b.index(0), apart).scale);
       storeBlock(totals, row, 1, tiles, epilogue.isEmpty() ? Value() : b.scratch({streamCount, kLanes}, b.getF32Type()));
     });
     if (lookups)
@@ -174,15 +201,18 @@ private:
       SmallVector<Value> tiles;
       for (int64_t t = 0; t < width; ++t)
         tiles.push_back(b.min(b.add(b.mul(panel, width), t), b.index(weight.tiles() - 1)));
-      Value decoded = needsDecoding() ? b.scratch({weight.groups() * panelWords(), width, kLanes}, b.getI32Type()) : Value();
+      int64_t groups = weight.isMultiplied() ? 1 : weight.groups();
+      Value decoded = needsDecoding() ? b.scratch({groups * panelWords(), width, kLanes}, b.getI32Type()) : Value();
       if (inPairs())
-        b.loop(b.index(0), b.index(weight.groups()), 1, [&](Value group) {
-          b.loop(b.index(0), weight.groupBlocks(b, group), 1, [&](Value block) {
-            Value stored = b.add(b.mul(group, weight.groupBlocks()), block);
+        b.loop(b.index(0), b.index(groups), 1, [&](Value group) {
+          Part one = part(group);
+          forBlocks(tiles, one, ValueRange(), [&](Value block, ArrayRef<IntegerTiles::Factors> factors, ValueRange) {
+            Value stored = b.add(one.firstBlock, block);
             prefetch(tiles, stored);
-            decode(tiles, stored, decoded, b.add(b.mul(group, panelWords()), b.mul(block, weight.blockWords())));
+            decode(tiles, stored, factors, decoded, b.add(b.mul(group, panelWords()), b.mul(block, weight.blockWords())));
+            return SmallVector<Value>();
           });
-          interleave(decoded, group, width);
+          interleave(decoded, one, width);
         });
       emitRows(tiles, decoded, rowBegin, rowEnd);
     });
@@ -194,11 +224,28 @@ private:
       weight.prefetch(b, tile, ahead);
   }
 
+  /// The blocks of a part. Multiplied codes have factors of each tile, which are the same throughout a group.
+  SmallVector<Value> forBlocks(ArrayRef<Value> tiles, const Part &one, ValueRange init,
+                               function_ref<SmallVector<Value>(Value block, ArrayRef<IntegerTiles::Factors> factors, ValueRange)> body) {
+    if (!weight.isMultiplied())
+      return b.loop(b.index(0), one.blocks, 1, init, [&](Value block, ValueRange running) { return body(block, {}, running); });
+    return b.loop(b.index(0), b.index(weight.groups()), 1, init, [&](Value group, ValueRange outer) {
+      SmallVector<IntegerTiles::Factors> factors;
+      for (Value tile : tiles)
+        factors.push_back(weight.factors(b, tile, group));
+      Value first = b.mul(group, weight.groupBlocks());
+      return b.loop(b.index(0), weight.groupBlocks(b, group), 1, outer,
+                    [&](Value block, ValueRange running) { return body(b.add(first, block), factors, running); });
+    });
+  }
+
   /// The words of a stored block, for each tile in turn, which it also stores from `firstWord` on.
-  SmallVector<SmallVector<Value>> decode(ArrayRef<Value> tiles, Value block, Value decoded, Value firstWord) {
+  SmallVector<SmallVector<Value>> decode(ArrayRef<Value> tiles, Value block, ArrayRef<IntegerTiles::Factors> factors, Value decoded,
+                                         Value firstWord) {
     SmallVector<SmallVector<Value>> words;
     for (auto [t, tile] : llvm::enumerate(tiles)) {
-      words.push_back(weight.decode(b, tile, block));
+      words.push_back(weight.decode(b, tile, block, /*centred=*/false,
+                                    factors.empty() ? std::optional<IntegerTiles::Factors>() : factors[t]));
       if (decoded)
         for (auto [i, code] : llvm::enumerate(words.back()))
           b.storeTile(code, decoded, {b.add(firstWord, i), b.index(t), b.index(0)});
@@ -207,14 +254,14 @@ private:
   }
 
   /// Two rows by two, if pairs of words lie within the stored activations: groups begin at eighth columns, rows end at cache lines.
-  bool inPairs() const { return !partTable && multipliesPairs(*b.level) && (weight.groups() == 1 || weight.groupColumns() % 8 == 0); }
+  bool inPairs() const { return !partTable && multipliesPairs(*b.level) && (partCount() == 1 || weight.groupColumns() % 8 == 0); }
 
   /// Codes of eight bits are multiplied where they lie.
   bool needsDecoding() const { return weight.blockColumns() > 4 || inPairs(); }
 
-  /// Room for the words of a group in a panel.
+  /// Room for the words of a part that is a group, or a row, in a panel.
   int64_t panelWords() const {
-    int64_t words = weight.groupBlocks() * weight.blockWords();
+    int64_t words = (weight.isMultiplied() ? weight.tileBlocks() : weight.groupBlocks()) * weight.blockWords();
     return inPairs() ? llvm::alignTo(words, 2) : words;
   }
 
@@ -228,8 +275,8 @@ private:
 
   /// Words 2i and 2i + 1 of a row side by side: the two tiles of a pair hold eight codes of 16 rows, first those of even ones. A missing
   /// second word is zero.
-  void interleave(Value decoded, Value group, int64_t width) {
-    Value first = b.mul(group, panelWords()), count = b.mul(weight.groupBlocks(b, group), weight.blockWords());
+  void interleave(Value decoded, const Part &one, int64_t width) {
+    Value first = b.mul(one.group, panelWords()), count = b.mul(one.blocks, weight.blockWords());
     b.loop(b.index(0), count, 2, [&](Value word) {
       Value at = b.add(first, word), next = b.add(at, 1), exists = b.less(b.add(word, 1), count);
       for (int64_t t = 0; t < width; ++t) {
@@ -278,10 +325,10 @@ private:
       return next;
     };
     auto decodeAndMultiply = [&] {
-      return b.loop(b.index(0), one.blocks, 1, sums, [&](Value block, ValueRange running) {
+      return forBlocks(tiles, one, sums, [&](Value block, ArrayRef<IntegerTiles::Factors> factors, ValueRange running) {
         Value stored = b.add(one.firstBlock, block);
         prefetch(tiles, stored);
-        SmallVector<SmallVector<Value>> words = decode(tiles, stored, decoded, b.mul(stored, weight.blockWords()));
+        SmallVector<SmallVector<Value>> words = decode(tiles, stored, factors, decoded, b.mul(stored, weight.blockWords()));
         SmallVector<Value> next(running);
         for (int64_t i = 0; i < weight.blockWords(); ++i) {
           SmallVector<Value> panel;
@@ -429,6 +476,8 @@ bool mlir::quanta::hasIntegerLinear(Attribute activation, Attribute weight, Arra
   auto w = dyn_cast_or_null<UniformAttr>(weight);
   auto [rows, columns] = getMatrixShape(shape);
   if (!w || rows <= 0 || columns <= 0 || w.getGroupSize(columns) > kMostGroupColumns)
+    return false;
+  if (w.getMultiples() && columns > kMostMultipliedColumns)
     return false;
   if (isa_and_present<AffineAttr, TwinAttr>(activation))
     return !getIntegerParts(activation, w, shape).empty();

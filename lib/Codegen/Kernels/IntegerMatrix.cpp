@@ -106,13 +106,24 @@ private:
       return pieces;
     // Chunks may reach beyond their part, but not beyond the weight.
     bool whole = aligned && x.partsAreMultiplesOf(kMatrixColumns * chunk);
+    // Multiples are the same for as many blocks as lie in a group.
+    auto factors = std::make_shared<llvm::DenseMap<std::pair<int64_t, int64_t>, IntegerTiles::Factors>>();
+    int64_t group = weight.groupBlocks(), run = std::min(group, chunkBlocks);
+    bool shares = weight.isMultiplied() && aligned && group % run == 0 && chunkBlocks % run == 0;
     for (int64_t block = 0; block < chunkBlocks; ++block)
       for (int64_t t = 0; t < kWidth; ++t)
         pieces.push_back([=, tile = tiles[t]] {
           Value from = b.add(stored, block);
           if (!whole)
             from = b.min(from, b.index(weight.tileBlocks() - 1));
-          for (auto [i, word] : llvm::enumerate(weight.decode(b, tile, from, isCentred)))
+          std::optional<IntegerTiles::Factors> given;
+          if (shares) {
+            auto [at, isNew] = factors->try_emplace({block / run, t});
+            if (isNew)
+              at->second = weight.factors(b, tile, b.div(from, group), isCentred);
+            given = at->second;
+          }
+          for (auto [i, word] : llvm::enumerate(weight.decode(b, tile, from, isCentred, given)))
             b.storeTile(word, decoded, {slot, b.index(t), b.index(block * weight.blockWords() + i), b.index(0)});
         });
     return pieces;

@@ -36,7 +36,14 @@ IntegerOperands::IntegerOperands(KernelBuilder &b, const KernelArgs &args)
   bias = inputs.empty() ? Value() : inputs[0];
 }
 
+void IntegerOperands::multiplyCodes() {
+  if (!partTable)
+    weight.multiplyCodes(*b.level);
+}
+
 IntegerOperands::Part IntegerOperands::part(Value index) {
+  if (weight.isMultiplied())
+    return {b.index(0), b.index(weight.tileBlocks()), b.index(0), b.index(weight.columns()), b.index(0), Value()};
   if (!partTable)
     return {b.mul(index, weight.groupBlocks()), weight.groupBlocks(b, index), b.mul(index, weight.groupColumns()),
             weight.groupColumns(b, index), index, Value()};
@@ -49,12 +56,12 @@ IntegerOperands::Part IntegerOperands::part(Value index) {
 
 bool IntegerOperands::partsAreMultiplesOf(int64_t width) const {
   if (!partTable)
-    return weight.groupColumns() % width == 0 && weight.columns() % width == 0;
+    return (weight.isMultiplied() || weight.groupColumns() % width == 0) && weight.columns() % width == 0;
   return llvm::all_of(parts, [&](const IntegerPart &one) { return one.columns % width == 0; });
 }
 
 int64_t IntegerOperands::mostPartColumns() const {
-  int64_t most = partTable ? 0 : std::min(weight.groupColumns(), weight.columns());
+  int64_t most = partTable ? 0 : weight.isMultiplied() ? weight.columns() : std::min(weight.groupColumns(), weight.columns());
   for (const IntegerPart &one : parts)
     most = std::max(most, one.columns);
   return most;

@@ -19,14 +19,17 @@ public:
     Value firstBlock, blocks, firstColumn, columns, group;
     Value factor; ///< of the activations, where segments differ
   };
-  int64_t partCount() const { return partTable ? static_cast<int64_t>(parts.size()) : weight.groups(); }
+  /// Where the scales of weights are multiples of their row's: parts are rows, unless segments cut them, and codes are multiplied when they
+  /// are decoded. What is computed of parts before does not serve any more.
+  void multiplyCodes();
+  int64_t partCount() const { return partTable ? static_cast<int64_t>(parts.size()) : weight.isMultiplied() ? 1 : weight.groups(); }
   Part part(Value index);
   /// Whether all parts are whole multiples of so many columns.
   bool partsAreMultiplesOf(int64_t width) const;
   /// Of the widest part.
   int64_t mostPartColumns() const;
 
-  /// One body for so many rows or more, and another for fewer.
+  /// One body for so many rows or more, and another for fewer, which is emitted first.
   void ifRows(int64_t fewest, function_ref<void()> many, function_ref<void()> few);
   /// 64 activations of a row from a column on, bytes in the order in which weights are decoded: `count` of them, then zeros.
   Value loadColumns(Value row, Value column, Value count);

@@ -171,7 +171,40 @@ Value IntegerTiles::finish(KernelBuilder &b, ValueRange sums) const {
 
 //===- Decoding -----------------------------------------------------------------------------------------------------------===//
 
-SmallVector<Value> IntegerTiles::decode(KernelBuilder &b, Value tile, Value block, bool centred) const {
+void IntegerTiles::multiplyCodes(const ::quanta::TargetLevel &level) {
+  // Blocks of a row must have one group each and follow each other. Sums of neighbours have no room for such bytes.
+  multiplied = hasMultiples() && !sumsNeighbours(level) && shape.groupColumns % shape.blockColumns == 0 && shape.columns % shape.blockColumns == 0;
+  byteZero = multipliesWholeBytes(level) ? 128 : 0;
+}
+
+IntegerTiles::Factors IntegerTiles::factors(KernelBuilder &b, Value tile, Value group, bool centred) const {
+  auto lanes = VectorType::get({kLanes}, b.getI8Type());
+  auto constant = [&](int32_t value) { return Value(arith::ConstantOp::create(b, DenseElementsAttr::get(lanes, static_cast<int8_t>(value)))); };
+  Value multiples = b.loadTile(components.back(), {tile, group, b.index(0)});
+  Value zero = codeZero() ? constant(*codeZero()) : b.loadTile(components[2], {tile, group, b.index(0)});
+  Value added = b.sub(constant(centred ? 0 : byteZero), b.mul(multiples, zero));
+  SmallVector<int64_t> fourfold;
+  for (int64_t i = 0; i < 4 * kLanes; ++i)
+    fourfold.push_back(i / 4);
+  auto spread = [&](Value bytes) { return Value(vector::ShuffleOp::create(b, bytes, bytes, fourfold)); };
+  return {b.andi(vector::BitCastOp::create(b, b.i32Tile(), spread(multiples)), b.tileOf(0x00ff00ff)), spread(added)};
+}
+
+SmallVector<Value> IntegerTiles::decode(KernelBuilder &b, Value tile, Value block, bool centred, std::optional<Factors> given) const {
+  if (!multiplied)
+    return decodeCodes(b, tile, block, centred);
+  // Products of codes fit unsigned bytes, so that one of 16 bits makes two of them.
+  SmallVector<Value> codes = decodeCodes(b, tile, block, /*centred=*/false);
+  Factors by = given ? *given : factors(b, tile, b.div(block, groupBlocks()), centred);
+  auto i16s = VectorType::get({2 * kLanes}, b.getI16Type());
+  auto i8s = VectorType::get({4 * kLanes}, b.getI8Type());
+  auto as = [&](Type type, Value value) { return Value(vector::BitCastOp::create(b, type, value)); };
+  for (Value &code : codes)
+    code = as(b.i32Tile(), b.add(as(i8s, b.mul(as(i16s, code), as(i16s, by.multiples))), by.constants));
+  return codes;
+}
+
+SmallVector<Value> IntegerTiles::decodeCodes(KernelBuilder &b, Value tile, Value block, bool centred) const {
   SmallVector<Value> codes(blockWords());
   auto i8s = VectorType::get({4 * kLanes}, b.getI8Type());
   if (isTernary())
@@ -184,7 +217,7 @@ SmallVector<Value> IntegerTiles::decode(KernelBuilder &b, Value tile, Value bloc
     return codes;
   }
   if (centred) {
-    codes = decode(b, tile, block);
+    codes = decodeCodes(b, tile, block, false);
     Value zero = arith::ConstantOp::create(b, DenseElementsAttr::get(i8s, static_cast<int8_t>(*constantZero())));
     for (Value &code : codes)
       code = vector::BitCastOp::create(b, b.i32Tile(), b.sub(vector::BitCastOp::create(b, i8s, code), zero));
@@ -233,27 +266,35 @@ SmallVector<Value> IntegerTiles::decodeTernary(KernelBuilder &b, Value tile, Val
 
 //===- Scales and zero points ---------------------------------------------------------------------------------------------===//
 
-std::optional<int32_t> IntegerTiles::constantZero() const {
+std::optional<int32_t> IntegerTiles::constantZero() const { return multiplied ? byteZero : codeZero(); }
+
+std::optional<int32_t> IntegerTiles::codeZero() const {
   if (encoding.getZero() != ZeroKind::Symmetric)
     return std::nullopt;
   return isDoubled() || isTernary() ? 1 : 1 << (shape.bits - 1);
 }
 
 void IntegerTiles::prefetchAffine(KernelBuilder &b, Value tile, Value group, int64_t streams) const {
-  for (Value component : ArrayRef(components).drop_front())
+  for (Value component : ArrayRef(components).drop_front(hasMultiples() ? 2 : 1)) // a single scale is read once
     b.prefetch(component, {b.add(tile, streams), group, b.index(0)});
 }
 
-IntegerTiles::Affine IntegerTiles::affine(KernelBuilder &b, Value tile, Value group) const {
+IntegerTiles::Affine IntegerTiles::affine(KernelBuilder &b, Value tile, Value group, bool apart) const {
   auto load = [&](size_t component) { return b.loadTile(components[component], {tile, group, b.index(0)}); };
+  auto integers = [&](size_t component) { return Value(arith::ExtUIOp::create(b, b.i32Tile(), load(component))); };
   Affine result;
-  result.scale = b.widen(load(1));
+  result.scale = b.widen(hasMultiples() ? b.loadTile(components[1], {tile, b.index(0), b.index(0)}) : load(1));
+  if (hasMultiples() && !multiplied) {
+    result.multiple = integers(components.size() - 1);
+    if (!apart)
+      result.scale = b.mulf(result.scale, arith::SIToFPOp::create(b, b.f32Tile(), std::exchange(result.multiple, Value())));
+  }
   if (isDoubled())
     result.scale = b.mulf(result.scale, b.tileOf(0.5f));
   if (std::optional<int32_t> zero = constantZero())
     result.zero = b.tileOf(*zero);
   else if (encoding.getZero() == ZeroKind::Point)
-    result.zero = arith::ExtUIOp::create(b, b.i32Tile(), load(2));
+    result.zero = integers(2);
   else
     result.offset = b.widen(load(2));
   return result;

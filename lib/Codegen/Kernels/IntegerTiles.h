@@ -10,6 +10,9 @@ namespace mlir::quanta {
 
 /// A uniform weight in tiles of 16 rows, for kernels that multiply its codes by bytes: y = Σ_groups scale · (Σ q·x − zero · Σ x)
 /// (+ offset · Σ x). What stands for zero may be 1/2: then everything integer is doubled and the scale halved.
+///
+/// Groups whose scales are multiples of the row's are, once it is told to `multiplyCodes`, decoded to bytes multiple · (q − zero) (+ 128
+/// where the target multiplies unsigned bytes), which have the scale of the row and no groups any more.
 class IntegerTiles {
 public:
   IntegerTiles(UniformAttr uniform, ArrayRef<int64_t> shape, ValueRange components);
@@ -40,16 +43,29 @@ public:
   void accumulate(KernelBuilder &b, Value tile, Value block, MutableArrayRef<Value> sums, function_ref<Value(int64_t)> x) const;
   /// Σ q·x of what was accumulated.
   Value finish(KernelBuilder &b, ValueRange sums) const;
-  /// The block's codes, a byte each; they use codeBits() bits. `centred`: less constantZero(), signed bytes.
-  SmallVector<Value> decode(KernelBuilder &b, Value tile, Value block, bool centred = false) const;
-  unsigned codeBits() const { return shape.bits + isDoubled(); }
+  /// The block's codes, a byte each; they use codeBits() bits. `centred`: less constantZero(), signed bytes. `factors`: of the block's
+  /// group, if they are at hand.
+  struct Factors {
+    Value multiples, constants; ///< of the codes, twice a lane in 16 bits; then added to each byte
+  };
+  SmallVector<Value> decode(KernelBuilder &b, Value tile, Value block, bool centred = false, std::optional<Factors> factors = {}) const;
+  unsigned codeBits() const { return !isMultiplied() ? shape.bits + isDoubled() : byteZero ? 8 : 7; }
+
+  /// From now on, if groups have multiples and the target gains by it, codes are what decode makes of them and their multiples. Nothing
+  /// that multiplies without decoding may be called then.
+  void multiplyCodes(const ::quanta::TargetLevel &level);
+  bool isMultiplied() const { return multiplied; }
+  bool hasMultiples() const { return encoding.getMultiples(); }
+  Factors factors(KernelBuilder &b, Value tile, Value group, bool centred = false) const;
 
   /// A group of a tile: what is subtracted from Σ q·x for each unit of Σ x, null if nothing is; then what the difference is
   /// multiplied by; then what is added for each unit of Σ x, null if nothing is.
   struct Affine {
     Value zero, scale, offset;
+    Value multiple = Value(); ///< null unless apart
   };
-  Affine affine(KernelBuilder &b, Value tile, Value group) const;
+  /// `apart`: of multiples of the row's scale that scale, and the integer that the difference is multiplied by before.
+  Affine affine(KernelBuilder &b, Value tile, Value group, bool apart = false) const;
   /// Zero if it is the same for all groups.
   std::optional<int32_t> constantZero() const;
 
@@ -72,6 +88,7 @@ public:
   void prefetchAffine(KernelBuilder &b, Value tile, Value group, int64_t streams) const;
 
 private:
+  SmallVector<Value> decodeCodes(KernelBuilder &b, Value tile, Value block, bool centred) const;
   SmallVector<Value> decodeTernary(KernelBuilder &b, Value tile, Value block, bool centred) const;
   /// Powers of two by which sums are too small: of fields multiplied where they lie in their bytes, or shifted down.
   SmallVector<int> exponents(KernelBuilder &b) const;
@@ -81,8 +98,12 @@ private:
   /// Whether sums are two of 16 bits a lane, until they are finished.
   bool sumsHalves(KernelBuilder &b) const;
 
+  std::optional<int32_t> codeZero() const;
+
   UniformAttr encoding;
   ::quanta::TileShape shape;
+  bool multiplied = false;
+  int32_t byteZero = 0; ///< what stands for zero in multiplied codes
   SmallVector<Value> components;
 };
 
