@@ -43,6 +43,8 @@ OTHERS += [(5, (1, "symmetric", 0), 7, None), (5, (4, "point", 0), 7, None), (5,
 OTHERS += [(0, (4, "offset", 0), 32, ("twin", 8, 0.00130, 4, True)), (1, (8, "symmetric", 0), -1, ("twin", 8, 0.00098, 5, False)),
            (2, (3, "point", 0), 7, ("twin", 4, 0.02, 3, True)), (3, (2, "symmetric", 3), 0, ("twin", 6, 0.01, 2, False)),
            (4, (8, "point", 0), 0, ("twin", 8, 0.0021, 5, True)), (3, (8, "symmetric", 0), 0, ("twin", 8, 0.00131, 4, True))]
+# So wide that tasks of the matrix unit have several panels.
+OTHERS += [((2100, 20), (4, "offset", 0), 0, None)]
 # Shape, weights, their group, activations, bits of the multiples: rows that kernels for several rows see as one, and rows in groups.
 MULTIPLES = [(3, (4, "symmetric", 0), 32, None, 4), (3, (4, "symmetric", 0), 128, None, 4), (3, (3, "symmetric", 0), 64, None, 5),
              (3, (2, "symmetric", 0), 32, None, 6), (3, (1, "symmetric", 0), 64, None, 7), (0, (2, "symmetric", 3), 20, None, 7),
@@ -55,7 +57,7 @@ MULTIPLES = [(3, (4, "symmetric", 0), 32, None, 4), (3, (4, "symmetric", 0), 128
 
 
 def layer(index, bits, zero, levels, group=None, act=None, shape=None, multiples=0):
-    rows, columns = SHAPES[index % len(SHAPES) if shape is None else shape]
+    rows, columns = shape if isinstance(shape, tuple) else SHAPES[index % len(SHAPES) if shape is None else shape]
     group = GROUPS[index % len(GROUPS)] if group is None else group
     size = columns if group <= 0 else min(group, columns)
     scale_shape = (1 if group == -1 else rows, -(-columns // size))
@@ -153,7 +155,7 @@ layers = [layer(i, *kind) for i, kind in enumerate(KINDS)]
 layers += [layer(i, *kind, group, act, shape) for i, (shape, kind, group, act) in enumerate(OTHERS)]
 layers += [layer(2 * i + (i % 5 == 4), *kind, group, act, shape, multiples) for i, (shape, kind, group, act, multiples) in enumerate(MULTIPLES)]
 cases = {}
-for rows in (1, 7, 150) if emulator else (1, 2, 7, 33, 150):
+for rows in (1, 7, 150) if emulator else (1, 2, 7, 33, 300):
     cases[rows] = {f"x{k}": rng.standard_normal((rows, k)).astype(np.float32) for k in {k for _, k in SHAPES}}
     cases[rows]["x100"][0] = 0  # a token of zeros
     cases[rows]["x33"][-1] *= 1e-37
