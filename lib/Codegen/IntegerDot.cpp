@@ -39,12 +39,12 @@ public:
         found = &row;
   }
 
-  Value emit(Value sum, Value codes, Value activations, unsigned codeBits) {
+  Value emit(Value sum, Value codes, Value activations, unsigned codeBits, unsigned activationBits) {
     if (!found)
       return emitGeneric(sum, codes, activations);
     if (found->dot == IntegerDot::X86Words)
       return emitWords(sum, codes, activations);
-    if (found->dot == IntegerDot::X86Bytes && codeBits == 8) {
+    if (found->dot == IntegerDot::X86Bytes && codeBits == 8 && activationBits == 8) {
       // A pair of products of 255 · 127 would saturate: half a byte at a time.
       sum = emitBytes(sum, b.andi(codes, b.tileOf(0x0f0f0f0f)), activations, 1);
       return emitBytes(sum, b.andi(b.shiftRight(codes, 4), b.tileOf(0x0f0f0f0f)), activations, 16);
@@ -217,6 +217,6 @@ bool mlir::quanta::multipliesWholeBytes(const ::quanta::TargetLevel &level) {
   }
 }
 
-Value mlir::quanta::emitIntegerDot(KernelBuilder &b, Value sum, Value codes, Value activations, unsigned codeBits) {
-  return DotEmitter(b).emit(sum, codes, activations, codeBits);
+Value mlir::quanta::emitIntegerDot(KernelBuilder &b, Value sum, Value codes, Value activations, unsigned codeBits, unsigned activationBits) {
+  return DotEmitter(b).emit(sum, codes, activations, codeBits, activationBits);
 }

@@ -35,6 +35,13 @@ CONVS = [
     ((6, 8, 9), (18, (2, 2), 1), ((2, 3), (0, 0, 0, 0), (1, 1)), (2, "symmetric", 3, 0), (8, 7)),
     ((7, None, None), (19, (3, 3), 1), ((1, 1), (1, 1, 1, 1), (1, 1)), (7, "offset", 0, 16), (8, -9)),
     ((6, None, None), (16, (1, 1), 1), ((2, 2), (0, 0, 0, 0), (1, 1)), (4, "symmetric", 0, -1), (7, 5)),
+    # Zero points and offsets of rows with output channels in the lanes: codes of 8 bits and one, several bands, strides, wide borders.
+    ((25, 12, 17), (37, (3, 3), 1), ((1, 1), (1, 1, 1, 1), (1, 1)), (8, "offset", 0, 0), (8, -5)),
+    ((26, 20, 18), (33, (3, 3), 1), ((2, 2), (1, 1, 1, 1), (1, 1)), (8, "point", 0, 0), (8, 3)),
+    ((27, 7, 7), (48, (2, 3), 1), ((1, 3), (0, 2, 1, 2), (2, 1)), (1, "offset", 0, 0), (8, 0)),
+    ((28, 5, 3), (16, (3, 3), 1), ((1, 1), (2, 2, 2, 2), (1, 1)), (1, "point", 0, 0), (6, -8)),
+    ((29, 9, 40), (64, (3, 3), 1), ((1, 1), (1, 1, 1, 1), (1, 1)), (2, "offset", 3, 0), (8, 11)),
+    ((30, 8, 8), (20, (1, 1), 1), ((2, 2), (0, 0, 0, 0), (1, 1)), (7, "point", 0, 0), (8, -1)),
     # In floats: few rows of a group, groups of an odd width.
     ((8, 6, 6), (8, (3, 3), 8), ((1, 1), (1, 1, 1, 1), (1, 1)), (8, "symmetric", 0, 0), (8, 2)),
     ((3, 6, 6), (16, (3, 3), 1), ((1, 1), (1, 1, 1, 1), (1, 1)), (4, "symmetric", 0, 9), (8, 2)),
@@ -169,7 +176,9 @@ cases = {}
 for case, (height, width) in enumerate(SIZES):
     draw = lambda sizes: rng.standard_normal([2 if size is None and d == 0 else height if d == 2 and size is None else
                                               width if size is None else size for d, size in enumerate(sizes)]).astype(np.float32)
-    cases[f"c{case}"] = {name: draw(sizes) if f"%q{name}_" in body_text else draw(sizes).round() for name, sizes in arguments.items()}
+    # Values of codes lie between those where rounding begins.
+    between = lambda x: (np.floor(64 * x) + np.float32(0.5)) / 64
+    cases[f"c{case}"] = {name: between(draw(sizes)) if f"%q{name}_" in body_text else draw(sizes).round() for name, sizes in arguments.items()}
 
 
 def run(compiled, core, threads):

@@ -13,8 +13,9 @@ bool multipliesWholeBytes(const ::quanta::TargetLevel &level);
 bool multipliesSignedBytes(const ::quanta::TargetLevel &level);
 
 /// sum + Σ₀³ codes[4i + j] · activations[4i + j] for the 16 lanes i, exactly. All are vectors of 16 32-bit words, of which
-/// `codes` and `activations` hold four bytes: unsigned ones that use `codeBits` bits, and signed ones.
-Value emitIntegerDot(KernelBuilder &b, Value sum, Value codes, Value activations, unsigned codeBits);
+/// `codes` and `activations` hold four bytes: unsigned ones that use `codeBits` bits, and signed ones of magnitudes up to
+/// 2^(activationBits − 1): some targets multiply whole bytes faster by small ones.
+Value emitIntegerDot(KernelBuilder &b, Value sum, Value codes, Value activations, unsigned codeBits, unsigned activationBits = 8);
 
 /// True if the target adds up products of bytes in 16 bits, before it takes another instruction to add those sums up in 32.
 bool sumsNeighbours(const ::quanta::TargetLevel &level);

@@ -218,7 +218,7 @@ SmallVector<Value> IntegerTiles::decodeCodes(KernelBuilder &b, Value tile, Value
   }
   if (centred) {
     codes = decodeCodes(b, tile, block, false);
-    Value zero = arith::ConstantOp::create(b, DenseElementsAttr::get(i8s, static_cast<int8_t>(*constantZero())));
+    Value zero = arith::ConstantOp::create(b, DenseElementsAttr::get(i8s, static_cast<int8_t>(middle())));
     for (Value &code : codes)
       code = vector::BitCastOp::create(b, b.i32Tile(), b.sub(vector::BitCastOp::create(b, i8s, code), zero));
     return codes;
@@ -269,9 +269,7 @@ SmallVector<Value> IntegerTiles::decodeTernary(KernelBuilder &b, Value tile, Val
 std::optional<int32_t> IntegerTiles::constantZero() const { return multiplied ? byteZero : codeZero(); }
 
 std::optional<int32_t> IntegerTiles::codeZero() const {
-  if (encoding.getZero() != ZeroKind::Symmetric)
-    return std::nullopt;
-  return isDoubled() || isTernary() ? 1 : 1 << (shape.bits - 1);
+  return encoding.getZero() == ZeroKind::Symmetric ? std::optional(middle()) : std::nullopt;
 }
 
 void IntegerTiles::prefetchAffine(KernelBuilder &b, Value tile, Value group, int64_t streams) const {

@@ -43,7 +43,7 @@ public:
   void accumulate(KernelBuilder &b, Value tile, Value block, MutableArrayRef<Value> sums, function_ref<Value(int64_t)> x) const;
   /// Σ q·x of what was accumulated.
   Value finish(KernelBuilder &b, ValueRange sums) const;
-  /// The block's codes, a byte each; they use codeBits() bits. `centred`: less constantZero(), signed bytes. `factors`: of the block's
+  /// The block's codes, a byte each; they use codeBits() bits. `centred`: less middle(), signed bytes (with multiples, less the zero). `factors`: of the block's
   /// group, if they are at hand.
   struct Factors {
     Value multiples, constants; ///< of the codes, twice a lane in 16 bits; then added to each byte
@@ -66,6 +66,8 @@ public:
   };
   /// `apart`: of multiples of the row's scale that scale, and the integer that the difference is multiplied by before.
   Affine affine(KernelBuilder &b, Value tile, Value group, bool apart = false) const;
+  /// Half of the range of codes, rounded up.
+  int32_t middle() const { return isDoubled() || isTernary() ? 1 : 1 << (shape.bits - 1); }
   /// Zero if it is the same for all groups.
   std::optional<int32_t> constantZero() const;
 

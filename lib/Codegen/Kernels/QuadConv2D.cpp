@@ -3,8 +3,10 @@
 // As DirectConv2D.cpp, with words of four codes in place of floats: output channels are the lanes, and a word of each pixel of a block is
 // broadcast from where it lies. Nothing is collected and nothing is interleaved but once, when codes are stored.
 //
-// Pixels are the unsigned operand of a dot product and weights the signed one, so that the weights' zero costs nothing: it is subtracted
-// as they are decoded, when the kernel begins. That 128 was added to codes of pixels is subtracted as an integer from what sums begin with.
+// Pixels are the unsigned operand of a dot product and weights the signed one: half of their range is subtracted as they are decoded,
+// when the kernel begins, which is all there is to do if it is their zero. That 128 was added to codes of pixels is subtracted as an integer
+// from what sums begin with. Zero points and offsets of rows are multiplied by the sums of windows, Σ x: sixteen of them are made at once from
+// neighbouring words, which costs as much as one more output channel.
 //
 //===------------------------------------------------------------------------------------------------------------------------===//
 #include "QuadConv2D.h"
@@ -25,8 +27,7 @@ static constexpr int64_t kTaskPixels = 196;
 bool mlir::quanta::hasQuadConv2D(Attribute weight, ArrayRef<int64_t> shape, int64_t groups, RankedTensorType x, RankedTensorType y) {
   auto uniform = dyn_cast_or_null<UniformAttr>(weight);
   auto known = [](RankedTensorType type) { return llvm::none_of(type.getShape().drop_front(), ShapedType::isDynamic); };
-  return uniform && groups == 1 && uniform.getZero() == ZeroKind::Symmetric && uniform.getGroupCount(getMatrixShape(shape).second) == 1 &&
-         uniform.getGroup() >= 0 && known(x) && known(y) && y.getDimSize(2) > 0 && y.getDimSize(3) > 0;
+  return uniform && groups == 1 && uniform.getGroupCount(getMatrixShape(shape).second) == 1 && uniform.getGroup() >= 0 && known(x) && known(y) && y.getDimSize(2) > 0 && y.getDimSize(3) > 0;
 }
 
 /// What is stored for a weight of zero; a single bit has nothing for it.
@@ -136,6 +137,8 @@ public:
       n = b.div(rest, bands);
       sums = b.scratch({block.pixels(), tiles * kLanes}, b.getF32Type());
       results.emitTask();
+      if (!weight.constantZero())
+        emitWindowSums(firstRow, endRow);
       b.loop(first, b.min(b.index(passes), b.add(first, passesOfPart)), 1, [&](Value pass) {
         firstTile = b.min(b.mul(pass, tiles), b.index(weight.tiles() - tiles)); // the last pass may make tiles twice
         b.loop(firstRow, endRow, 1, [&](Value row) {
@@ -163,10 +166,48 @@ private:
           b.storeTile(word, weights, {tile, b.add(b.mul(blockIndex, weight.blockWords()), i), b.index(0)});
       });
       Value total = b.loop(b.index(0), b.index(columnWords()), 1, ValueRange{b.tileOf(0)}, [&](Value word, ValueRange carried) {
-        return SmallVector<Value>{emitIntegerDot(b, carried[0], b.tileOf(wordOfCode(0)), b.loadTile(weights, {tile, word, b.index(0)}), 8)};
+        return SmallVector<Value>{emitIntegerDot(b, carried[0], b.tileOf(wordOfCode(0)), b.loadTile(weights, {tile, word, b.index(0)}), 8, weight.codeBits())};
       })[0];
       b.storeTile(b.sub(b.tileOf(0), total), initial, {tile, b.index(0)});
     });
+  }
+
+  /// Where the words of an output pixel's window begin, at the first column of the image.
+  Value cornerOf(Value row) {
+    ArrayRef<int64_t> pads = args.getInts("pads");
+    Value down = b.add(b.mul(row, strides[0]), args.getInt("top") - pads[0]);
+    return b.add(b.mul(n, cast<MemRefType>(words.getType()).getDimSize(1) * plane), b.add(b.mul(down, stored), b.index(args.getInt("left") - pads[1])));
+  }
+
+  /// Σ x of windows: windowSums[output row of the task, input column]; only every stride-th column is read.
+  void emitWindowSums(Value firstRow, Value endRow) {
+    int64_t columns = (outWidth - 1) * strides[1] + 1;
+    sumsOrigin = firstRow;
+    windowSums = b.scratch({band, static_cast<int64_t>(llvm::alignTo(columns, kLanes))}, b.getI32Type());
+    // 128 was added to each code.
+    Value none = b.tileOf(static_cast<int32_t>(-128 * weight.columns())), ones = b.tileOf(0x01010101);
+    b.loop(firstRow, endRow, 1, [&](Value row) {
+      b.loop(b.index(0), b.index(columns), kLanes, [&](Value column) {
+        Value corner = b.add(cornerOf(row), column), exist = b.mask(b.sub(b.index(columns), column));
+        Value total = b.loop(b.index(0), b.index(columnWords()), 1, ValueRange{none}, [&](Value word, ValueRange carried) {
+          Value four = b.loadMasked(image, {b.add(corner, b.load(shifts, {word}))}, exist, b.tileOf(0));
+          return SmallVector<Value>{emitIntegerDot(b, carried[0], four, ones, 8, 2)};
+        })[0];
+        b.storeTile(total, windowSums, {b.sub(row, firstRow), column});
+      });
+    });
+  }
+
+  /// scale · Σ (q − zero) · x + offset · Σ x, where `products` is Σ (q − middle) · x.
+  Value scaled(const IntegerTiles::Affine &affine, Value products, Value windowSum) {
+    auto toFloat = [&](Value integers) { return Value(arith::SIToFPOp::create(b, b.f32Tile(), integers)); };
+    if (weight.constantZero())
+      return b.mulf(toFloat(products), affine.scale);
+    Value sum = b.splat(windowSum);
+    if (!affine.offset)
+      return b.mulf(toFloat(b.sub(products, b.mul(b.sub(affine.zero, b.tileOf(weight.middle())), sum))), affine.scale);
+    products = b.add(products, b.mul(sum, b.tileOf(weight.middle())));
+    return b.fma(toFloat(sum), affine.offset, b.mulf(toFloat(products), affine.scale));
   }
 
   void emitBlock(Value row, Value column) {
@@ -175,9 +216,7 @@ private:
     for (int64_t p = 0; p < pixels; ++p)
       for (int64_t t = 0; t < tiles; ++t)
         acc.push_back(b.loadTile(initial, {b.add(firstTile, t), b.index(0)}));
-    ArrayRef<int64_t> pads = args.getInts("pads");
-    Value down = b.add(b.mul(row, strides[0]), args.getInt("top") - pads[0]), right = b.add(b.mul(column, strides[1]), args.getInt("left") - pads[1]);
-    Value corner = b.add(b.mul(n, cast<MemRefType>(words.getType()).getDimSize(1) * plane), b.add(b.mul(down, stored), right));
+    Value right = b.mul(column, strides[1]), corner = b.add(cornerOf(row), right);
     acc = b.loop(b.index(0), b.index(columnWords()), 1, acc, [&](Value word, ValueRange carried) {
       Value source = b.add(corner, b.load(shifts, {word}));
       SmallVector<Value> fours, next;
@@ -186,17 +225,18 @@ private:
       for (int64_t p = 0; p < pixels; ++p) {
         Value four = b.splat(b.load(image, {b.add(source, p * strides[1])}));
         for (int64_t t = 0; t < tiles; ++t)
-          next.push_back(emitIntegerDot(b, carried[p * tiles + t], four, fours[t], 8));
+          next.push_back(emitIntegerDot(b, carried[p * tiles + t], four, fours[t], 8, weight.codeBits()));
       }
       return next;
     });
     float activationScale = cast<AffineAttr>(args.config.get("activation")).getScales()[0];
     for (int64_t t = 0; t < tiles; ++t) {
-      Value tile = b.add(firstTile, t), channel = b.mul(tile, kLanes), scale = weight.affine(b, tile, b.index(0)).scale;
+      Value tile = b.add(firstTile, t), channel = b.mul(tile, kLanes);
+      IntegerTiles::Affine affine = weight.affine(b, tile, b.index(0));
       Value start = bias ? b.loadMasked(bias, {channel}, b.mask(b.sub(b.index(weight.rows()), channel)), b.tileOf(0.0f)) : b.tileOf(0.0f);
       for (int64_t p = 0; p < pixels; ++p) {
-        Value product = b.mulf(arith::SIToFPOp::create(b, b.f32Tile(), acc[p * tiles + t]), scale);
-        b.storeTile(b.fma(product, b.tileOf(activationScale), start), sums, {b.index(p), b.index(t * kLanes)});
+        Value windowSum = windowSums ? b.load(windowSums, {b.sub(row, sumsOrigin), b.add(right, p * strides[1])}) : Value();
+        b.storeTile(b.fma(scaled(affine, acc[p * tiles + t], windowSum), b.tileOf(activationScale), start), sums, {b.index(p), b.index(t * kLanes)});
       }
     }
     b.loop(b.index(0), b.index(tiles), 1, [&](Value t) {
@@ -216,7 +256,7 @@ private:
   int64_t stored, plane, outHeight, outWidth, band, tiles;
   PixelBlock block;
   Value image, shifts, weights, initial;
-  Value n, sums, firstTile; ///< of a task
+  Value n, sums, firstTile, windowSums, sumsOrigin; ///< of a task; sumsOrigin: the first row of windowSums
 };
 
 } // namespace

@@ -14,8 +14,7 @@ namespace mlir::quanta {
 
 constexpr int64_t kQuad = 4;
 
-/// Whether emitQuadConv2D multiplies what hasIntegerConv2D allows: weights [O, C, KH, KW] with a scale a row and a zero that is the same
-/// for all, one group of the convolution, images of known size.
+/// Whether emitQuadConv2D multiplies what hasIntegerConv2D allows: weights [O, C, KH, KW] with a scale a row, one group of the convolution, images of known size.
 bool hasQuadConv2D(Attribute weight, ArrayRef<int64_t> shape, int64_t groups, RankedTensorType x, RankedTensorType y);
 
 /// Components of the weight [rows, channels · taps] with its columns in the order of the words: four channels of a tap, then those of the
