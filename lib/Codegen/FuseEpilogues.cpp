@@ -32,17 +32,18 @@ public:
   explicit EpilogueFuser(ModuleOp module) : module(module), symbols(module), b(module.getContext()) {}
 
   void run() {
-    SmallVector<KernelOp> kernels, encoders;
+    SmallVector<KernelOp> kernels, signKernels, encoders;
     module.walk([&](KernelOp kernel) {
       if (hasEpilogue(kernel.getFamily(), kernel.getConfig()) && kernel.getNumResults() == 1)
-        kernels.push_back(kernel);
+        (storesSigns(kernel.getFamily()) ? signKernels : kernels).push_back(kernel);
     });
-    // From the back: of two kernels whose sum is an op's input the later one takes it, when the other's result is there.
-    for (KernelOp kernel : llvm::reverse(kernels))
-      if (auto found = find(kernel))
-        fuse(kernel, *found);
+    // Of two kernels whose sum is an op's input one that can store its signs takes it, else the later one.
+    for (auto *list : {&signKernels, &kernels})
+      for (KernelOp kernel : llvm::reverse(*list))
+        if (auto found = find(kernel))
+          fuse(kernel, *found);
     module.walk([&](KernelOp kernel) {
-      if (kernel.getFamily() == "quantize" || kernel.getFamily() == "quantize_image")
+      if (llvm::is_contained({"quantize", "quantize_image", "signs"}, kernel.getFamily()))
         encoders.push_back(kernel);
     });
     for (KernelOp encoder : encoders)
@@ -183,13 +184,21 @@ private:
     return expand && expand.getSrc().getType() == x.getType() ? expand.getSrc() : x;
   }
 
+  /// Whether the kernel can store what the encoder makes of its result.
+  static bool stores(KernelOp kernel, KernelOp encoder) {
+    DictionaryAttr config = kernel.getConfig();
+    if (kernel.getNumResults() != 1 || config.contains("result_encoding") || config.contains("result_signs"))
+      return false;
+    if (encoder.getFamily() == "signs")
+      return storesSigns(kernel.getFamily());
+    return isa_and_present<AffineAttr>(encoder.getConfig().get("activation")) && storesCodes(kernel.getFamily(), config) &&
+           hasRows(kernel) == (encoder.getFamily() == "quantize") && config.contains("quads") == encoder.getConfig().contains("quads");
+  }
+
   void fuseEncoder(KernelOp encoder) {
-    auto affine = dyn_cast<AffineAttr>(encoder.getConfig().get("activation"));
     Value x = withoutReshapes(encoder.getInputs().front());
     auto kernel = x.getDefiningOp<KernelOp>();
-    if (!affine || !kernel || kernel->getBlock() != encoder->getBlock() || !storesCodes(kernel.getFamily(), kernel.getConfig()) ||
-        kernel.getNumResults() != 1 || kernel.getConfig().contains("result_encoding") ||
-        hasRows(kernel) != (encoder.getFamily() == "quantize") || kernel.getConfig().contains("quads") != encoder.getConfig().contains("quads"))
+    if (!kernel || kernel->getBlock() != encoder->getBlock() || !stores(kernel, encoder))
       return;
     auto stored = type(encoder.getResult(0));
     if (llvm::any_of(stored.getShape().drop_front(), ShapedType::isDynamic) ||
@@ -210,7 +219,10 @@ private:
       sizes.push_back(tensor::DimOp::create(b, loc, kernel.getOutputs().front(), 0));
     Value codes = tensor::EmptyOp::create(b, loc, stored.getShape(), stored.getElementType(), sizes);
     NamedAttrList config(kernel.getConfig());
-    config.set("result_encoding", affine);
+    if (encoder.getFamily() == "signs")
+      config.set("result_signs", encoder.getConfig().get("of_zero"));
+    else
+      config.set("result_encoding", encoder.getConfig().get("activation"));
     if (encoder.getFamily() == "quantize_image") {
       for (StringRef name : {"top", "left"})
         config.set(("result_" + name).str(), encoder.getConfig().get(name));

@@ -131,3 +131,52 @@ func.func @floats(%x: tensor<1x16x4x4xf32>, %w: memref<1x144x16xf32>) -> tensor<
   %q = quanta.kernel "quantize_image" ins(%r : tensor<1x16x4x4xf32>) outs(%g : tensor<1x16x9x6xi8>) {activation = #a, top = 1 : i64, left = 1 : i64} -> tensor<1x16x9x6xi8>
   return %q : tensor<1x16x9x6xi8>
 }
+
+// -----
+
+#packed = #quanta.packed<base = #quanta.uniform<bits = 1, scale = f32>>
+#id = affine_map<(d0, d1, d2, d3) -> (d0, d1, d2, d3)>
+
+// The end of a binary residual block: the sum is stored for the next block, and its signs for the next product. The product of signs takes
+// the sum, though that of floats is made later.
+// CHECK-LABEL: func @signs
+// CHECK-SAME: %[[X:.*]]: tensor<?x2x4x4xi32>, %[[DOWN:.*]]: tensor<?x16x4x4xf32>
+// CHECK: %[[F:.*]] = quanta.kernel "conv2d"
+// CHECK-NOT: epilogue
+// CHECK: %[[Y:.*]]:2 = quanta.kernel "sign_conv2d" ins(%[[X]], %[[F]] : {{.*}} outs(%{{.*}}, %{{.*}} : tensor<?x40x4x4xf32>, tensor<?x4x4x4xi32>) {{.*}} epilogue = @epilogue{{.*}} result_signs = 0 : i64
+// CHECK-NOT: "signs"
+// CHECK: return %[[Y]]#1, %[[Y]]#0
+func.func @signs(%x: tensor<?x2x4x4xi32>, %down: tensor<?x16x4x4xf32>, %w: memref<3x9x16xi32>, %v: memref<3x16x16xf32>, %n: index) -> (tensor<?x4x4x4xi32>, tensor<?x40x4x4xf32>) {
+  %e = tensor.empty(%n) : tensor<?x40x4x4xf32>
+  %y = quanta.kernel "sign_conv2d" ins(%x : tensor<?x2x4x4xi32>) weights(%w : memref<3x9x16xi32>) outs(%e : tensor<?x40x4x4xf32>)
+    {encoding = #packed, shape = array<i64: 40, 20, 3, 3>, matrix = array<i64: 40, 288>} -> tensor<?x40x4x4xf32>
+  %f = quanta.kernel "conv2d" ins(%down : tensor<?x16x4x4xf32>) weights(%v : memref<3x16x16xf32>) outs(%e : tensor<?x40x4x4xf32>)
+    {shape = array<i64: 40, 16, 1, 1>} -> tensor<?x40x4x4xf32>
+  %s = linalg.generic {indexing_maps = [#id, #id, #id], iterator_types = ["parallel", "parallel", "parallel", "parallel"]}
+    ins(%y, %f : tensor<?x40x4x4xf32>, tensor<?x40x4x4xf32>) outs(%e : tensor<?x40x4x4xf32>) {
+  ^bb0(%in: f32, %sum: f32, %out: f32):
+    %t = arith.addf %in, %sum : f32
+    linalg.yield %t : f32
+  } -> tensor<?x40x4x4xf32>
+  %g = tensor.empty(%n) : tensor<?x4x4x4xi32>
+  %q = quanta.kernel "signs" ins(%s : tensor<?x40x4x4xf32>) outs(%g : tensor<?x4x4x4xi32>) {of_zero = 0 : i64} -> tensor<?x4x4x4xi32>
+  return %q, %s : tensor<?x4x4x4xi32>, tensor<?x40x4x4xf32>
+}
+
+// -----
+
+#packed = #quanta.packed<base = #quanta.uniform<bits = 1, scale = f32>>
+
+// Signs alone: no floats are stored.
+// CHECK-LABEL: func @rows
+// CHECK-SAME: %[[X:.*]]: tensor<?x1x2xi32>
+// CHECK: %[[Q:.*]] = quanta.kernel "sign_linear" ins(%[[X]] : {{.*}} outs(%{{.*}} : tensor<?x1x2xi32>) {{.*}} result_signs = 1 : i64
+// CHECK: return %[[Q]]
+func.func @rows(%x: tensor<?x1x2xi32>, %w: memref<3x2x16xi32>, %n: index) -> tensor<?x1x2xi32> {
+  %e = tensor.empty(%n) : tensor<?x40xf32>
+  %y = quanta.kernel "sign_linear" ins(%x : tensor<?x1x2xi32>) weights(%w : memref<3x2x16xi32>) outs(%e : tensor<?x40xf32>)
+    {columns = 64 : i64, encoding = #packed, matrix = array<i64: 40, 64>} -> tensor<?x40xf32>
+  %g = tensor.empty(%n) : tensor<?x1x2xi32>
+  %q = quanta.kernel "signs" ins(%y : tensor<?x40xf32>) outs(%g : tensor<?x1x2xi32>) {of_zero = 1 : i64} -> tensor<?x1x2xi32>
+  return %q : tensor<?x1x2xi32>
+}

@@ -112,8 +112,8 @@ public:
   }
   /// Asks for a cache line ahead of its use, in the second-level cache: several streams of lines far ahead would push each other
   /// out of the first. Addresses may lie behind the end of the array.
-  void prefetch(Value memref, ValueRange indices) {
-    memref::PrefetchOp::create(*this, memref, indices, /*isWrite=*/false, /*localityHint=*/2, /*isDataCache=*/true);
+  void prefetch(Value memref, ValueRange indices, bool isWrite = false) {
+    memref::PrefetchOp::create(*this, memref, indices, isWrite, /*localityHint=*/2, /*isDataCache=*/true);
   }
   void storeTile(Value tile, Value memref, ValueRange indices) { vector::StoreOp::create(*this, tile, memref, indices); }
   /// The first `count` lanes (any value; clamped to 0..16 by the hardware mask).

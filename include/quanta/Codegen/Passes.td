@@ -33,10 +33,12 @@ def FuseEpilogues : Pass<"quanta-fuse-epilogues", "::mlir::ModuleOp"> {
   let summary = "Let kernels finish their results: elementwise ops, and codes for the next layer";
   let description = [{
     An elementwise `linalg.generic` that is the only user of the result of an integer kernel (`linear` of encoded activations,
-    `integer_conv2d`), of a float convolution (`conv2d`) or of a norm becomes the kernel's epilogue: a private function of the result and the op's other operands (of the result's
+    `integer_conv2d`), of a product of signs (`sign_linear`, `sign_conv2d`), of a float convolution (`conv2d`) or of a norm becomes the kernel's epilogue: a private function of the result and the op's other operands (of the result's
     shape, or one for each output channel), named in the kernel's config and applied to 16 lanes at a time while they are in
     registers. Equal epilogues share a function. A `quantize` or `quantize_image` kernel with known scales that reads the result then
-    becomes an output of the kernel, but for `conv2d`: bytes are stored at once, and floats only if something else reads them.
+    becomes an output of the kernel, but for `conv2d` and products of signs: bytes are stored at once, and floats only if something else
+    reads them. So does a `signs` kernel that reads the result of a product of signs: planes of bits are stored. Of two kernels whose sum is an
+    op's input a product of signs takes the op, else the later kernel.
 
     Runs behind `quanta-fuse`, so that a chain is one op. Not fused: ops with reductions, reads of other shapes, more than four other
     operands; scales that are found at run time, which need a whole row; images of unknown size. Cost: linear in the ops.

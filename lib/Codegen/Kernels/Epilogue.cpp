@@ -6,7 +6,11 @@
 using namespace mlir;
 using namespace mlir::quanta;
 
-bool mlir::quanta::hasEpilogue(StringRef family, DictionaryAttr config) { return family == "conv2d" || storesCodes(family, config); }
+bool mlir::quanta::hasEpilogue(StringRef family, DictionaryAttr config) {
+  return family == "conv2d" || storesCodes(family, config) || storesSigns(family);
+}
+
+bool mlir::quanta::storesSigns(StringRef family) { return family == "sign_linear" || family == "sign_conv2d"; }
 
 bool mlir::quanta::storesCodes(StringRef family, DictionaryAttr config) {
   return family == "integer_conv2d" || family == "layer_norm" || family == "rms_norm" || (family == "linear" && config.contains("activation"));
@@ -22,9 +26,10 @@ Epilogue::Epilogue(KernelBuilder &b, const KernelArgs &args)
     operands = inputs.take_back(args.getInts("operands").size());
     inputs = inputs.drop_back(operands.size());
   }
-  if (!encoding || args.outputs.size() == 2)
+  bool encodes = encoding || args.has("result_signs");
+  if (!encodes || args.outputs.size() == 2)
     floats = args.outputs.front();
-  if (encoding)
+  if (encodes)
     codes = args.outputs.back();
 }
 
@@ -51,8 +56,19 @@ Value Epilogue::apply(Value lanes, Load load) const {
 Value Epilogue::loadPixels(Value operand, EpilogueOperand kind, ValueRange place, Value lanes) const {
   if (kind == EpilogueOperand::Channel)
     return b.splat(b.load(operand, place[1]));
-  Value pixels = memref::CollapseShapeOp::create(b, operand, ArrayRef<ReassociationIndices>{{0}, {1}, {2, 3}});
-  return b.loadMasked(pixels, place, lanes, b.tileOf(0.0f));
+  return b.loadMasked(withPixels(operand), place, lanes, b.tileOf(0.0f));
+}
+
+Value Epilogue::withPixels(Value image) const {
+  return memref::CollapseShapeOp::create(b, image, ArrayRef<ReassociationIndices>{{0}, {1}, {2, 3}});
+}
+
+void Epilogue::prefetchPixels(ValueRange place) const {
+  for (auto [i, operand] : llvm::enumerate(operands))
+    if (static_cast<EpilogueOperand>(args.getInts("operands")[i]) == EpilogueOperand::Element)
+      b.prefetch(withPixels(operand), place);
+  if (floats)
+    b.prefetch(withPixels(floats), place, /*isWrite=*/true);
 }
 
 void Epilogue::applyTo(Value result, ValueRange place, Value lanes) const {
@@ -66,5 +82,7 @@ Value Epilogue::encode(Value lanes, Load load) const {
   Value zero = one ? b.tileOf(static_cast<float>(encoding.getZeros()[0])) : load(parameters[1], EpilogueOperand::Channel);
   return emitByte(b, emitAffineCode(b, lanes, inverse, zero, encoding.getBits()));
 }
+
+SignLanes Epilogue::signs(Value lanes) const { return getSigns(b, lanes, args.getInt("result_signs")); }
 
 int8_t Epilogue::zeroCode() const { return static_cast<int8_t>(encoding.getZeros()[0]); }

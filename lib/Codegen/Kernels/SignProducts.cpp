@@ -6,8 +6,12 @@
 // Linear layers hold 16 rows of weights in the lanes, convolutions 16 pixels; what differs is given by a closure. A matrix unit
 // multiplies many rows of linear layers as bytes −1, 0 and 1, to which both sides are decoded.
 //
+// Where the next layer reads signs of the results, they are compared with zero in registers: 32 channels of a pixel are made by one task, and two
+// tiles of rows by one panel, which is a word of each plane.
+//
 //===------------------------------------------------------------------------------------------------------------------------===//
 #include "ConvPixels.h"
+#include "Epilogue.h"
 #include "Gemm.h"
 #include "IntegerMatrix.h"
 #include "quanta/Codegen/IntegerDot.h"
@@ -23,8 +27,9 @@ using Differ = function_ref<Value(Value word, int64_t row, int64_t tile)>;
 class SignProducts {
 public:
   explicit SignProducts(KernelBuilder &b, const KernelArgs &args)
-      : b(b), weight(cast<UniformAttr>(Attribute(cast<PackedAttr>(args.config.get("encoding")).getBase())), args.getInts("matrix"), args.weights),
-        words(weight.columns() / 32), bias(args.inputs.size() > 1 ? args.inputs[1] : Value()) {}
+      : b(b), epilogue(b, args),
+        weight(cast<UniformAttr>(Attribute(cast<PackedAttr>(args.config.get("encoding")).getBase())), args.getInts("matrix"), args.weights),
+        words(weight.columns() / kSignBits), bias(epilogue.inputs.size() > 1 ? epilogue.inputs[1] : Value()) {}
 
   /// Bits set in lanes of 32.
   Value count(Value bits) { return math::CtPopOp::create(b, bits); }
@@ -65,6 +70,7 @@ public:
   }
 
   KernelBuilder &b;
+  Epilogue epilogue;
   IntegerTiles weight;
   int64_t words; ///< of 32 bits that a row has
   Value bias;
@@ -99,8 +105,11 @@ static Value emitNonzero(SignProducts &products, Value planes) {
 static void emitCountedLinear(KernelBuilder &b, const KernelArgs &args) {
   SignProducts products(b, args);
   IntegerTiles &weight = products.weight;
-  Value planes = args.inputs[0], bias = products.bias, y = args.outputs[0], rows = b.dim(planes, 0);
-  int64_t width = b.registers.tiles, panels = llvm::divideCeil(weight.tiles(), width);
+  const Epilogue &epilogue = products.epilogue;
+  Value planes = args.inputs[0], bias = products.bias, rows = b.dim(planes, 0);
+  // Words of signs are two tiles.
+  int64_t width = epilogue.codes ? 2 : b.registers.tiles, panels = llvm::divideCeil(weight.tiles(), width);
+  int64_t mostRows = std::max<int64_t>(1, b.registers.rows * b.registers.tiles / width);
 
   bool zeros = cast<MemRefType>(planes.getType()).getDimSize(1) == 2;
   Value nonzero = zeros ? emitNonzero(products, planes) : Value(), all = b.tileOf(static_cast<int32_t>(args.getInt("columns")));
@@ -108,25 +117,47 @@ static void emitCountedLinear(KernelBuilder &b, const KernelArgs &args) {
   b.parallel(b.mul(b.ceilDiv(rows, kRowBlock), panels), [&](Value task) {
     Value panel = b.rem(task, panels), begin = b.mul(b.div(task, panels), kRowBlock), end = b.min(rows, b.add(begin, kRowBlock));
     SmallVector<Value> tiles, scales, masks, biases;
-    for (int64_t t = 0; t < width; ++t) { // the last panel may make its last tile twice
-      tiles.push_back(b.min(b.add(b.mul(panel, width), t), b.index(weight.tiles() - 1)));
+    for (int64_t t = 0; t < width; ++t) {
+      Value tile = b.add(b.mul(panel, width), t);
+      tiles.push_back(b.min(tile, b.index(weight.tiles() - 1))); // of the last panel the last tile may not exist
       scales.push_back(weight.affine(b, tiles[t], b.index(0)).scale);
-      masks.push_back(b.mask(b.sub(b.index(weight.rows()), b.mul(tiles[t], kLanes))));
+      masks.push_back(b.mask(b.sub(b.index(weight.rows()), b.mul(tile, kLanes))));
       biases.push_back(bias ? b.loadMasked(bias, {b.mul(tiles[t], kLanes)}, masks[t], b.tileOf(0.0f)) : b.tileOf(0.0f));
     }
-    forRowBlocks(b, begin, end, b.registers.rows, [&](Value row, int64_t count) {
+    /// What the epilogue makes of a tile of a row.
+    auto finish = [&](Value sum, Value row, int64_t t) {
+      Value column = b.mul(tiles[t], kLanes);
+      auto load = [&](Value operand, EpilogueOperand kind) {
+        SmallVector<Value> place{row, column};
+        return b.loadMasked(operand, ArrayRef(place).take_back(kind == EpilogueOperand::Channel ? 1 : 2), masks[t], b.tileOf(0.0f));
+      };
+      Value result = epilogue.apply(sum, load);
+      if (epilogue.floats)
+        b.storeMasked(result, epilogue.floats, {row, column}, masks[t]);
+      return result;
+    };
+    forRowBlocks(b, begin, end, mostRows, [&](Value row, int64_t count) {
       auto differ = [&](Value word, int64_t r, int64_t t) {
         auto plane = [&](int64_t which) { return b.splat(b.load(planes, {b.add(row, r), b.index(which), word})); };
         Value different = arith::XOrIOp::create(b, plane(0), weight.line(b, tiles[t], word, 0));
         return zeros ? b.andi(plane(1), different) : different;
       };
       SmallVector<Value> different = products.countDifferent(count, width, differ);
-      for (int64_t r = 0; r < count; ++r)
+      for (int64_t r = 0; r < count; ++r) {
+        Value at = b.add(row, r), bits[2] = {};
         for (int64_t t = 0; t < width; ++t) {
-          Value sum = products.toFloat(zeros ? b.splat(b.load(nonzero, {b.add(row, r)})) : all, different[r * width + t]);
+          Value sum = products.toFloat(zeros ? b.splat(b.load(nonzero, {at})) : all, different[r * width + t]);
           // Rounded as IntegerOperands does, so that a result does not depend on the number of rows.
-          b.storeMasked(b.addf(b.mulf(sum, scales[t]), biases[t]), y, {b.add(row, r), b.mul(tiles[t], kLanes)}, masks[t]);
+          Value result = finish(b.addf(b.mulf(sum, scales[t]), biases[t]), at, t);
+          if (!epilogue.codes)
+            continue;
+          SignLanes signs = epilogue.signs(result);
+          for (auto [plane, lanes] : llvm::enumerate(ArrayRef{signs.positive, signs.nonzero}))
+            bits[plane] = joinBits(b, bits[plane], b.andi(lanes, masks[t]));
         }
+        for (int64_t plane = 0; epilogue.codes && plane < cast<MemRefType>(epilogue.codes.getType()).getDimSize(1); ++plane)
+          memref::StoreOp::create(b, bits[plane], epilogue.codes, ValueRange{at, b.index(plane), panel});
+      }
     });
   });
   if (zeros)
@@ -134,55 +165,140 @@ static void emitCountedLinear(KernelBuilder &b, const KernelArgs &args) {
 }
 
 void mlir::quanta::emitSignLinear(KernelBuilder &b, const KernelArgs &args) {
-  if (b.level->matrix == ::quanta::MatrixUnit::None)
+  if (b.level->matrix == ::quanta::MatrixUnit::None || args.has("result_signs")) // planes of signs are made where bits are counted
     return emitCountedLinear(b, args);
   IntegerOperands operands(b, args);
   operands.ifRows(kFewestMatrixRows, [&] { emitIntegerMatrix(operands); }, [&] { emitCountedLinear(b, args); });
 }
 
-void mlir::quanta::emitSignConv2D(KernelBuilder &b, const KernelArgs &args) {
-  SignProducts products(b, args);
-  IntegerTiles &weight = products.weight;
-  PixelCollector collector(b, args);
-  Value planes = args.inputs[0], y = args.outputs[0];
-  int64_t words = products.words, width = b.registers.tiles;
-  collector.emitSizes();
-  Value output = memref::CollapseShapeOp::create(b, y, ArrayRef<ReassociationIndices>{{0}, {1}, {2, 3}});
-  Value pixels = b.dim(output, 2), panels = b.ceilDiv(pixels, b.registers.columns());
-  b.parallel(b.mul(b.dim(planes, 0), panels), [&](Value task) {
-    Value pixel = b.mul(b.rem(task, panels), b.registers.columns()), n = b.div(task, panels), valid = b.sub(pixels, pixel);
-    Value plane = b.mul(b.mul(n, b.dim(planes, 1)), collector.image);
-    // First the words of positive taps, then those of taps that are not zero.
-    Value panel = b.scratch({width, 2 * words, kLanes}, b.getI32Type()), scales = b.scratch({kLanes}, b.getF32Type());
+namespace {
+
+class SignConv2D {
+public:
+  SignConv2D(KernelBuilder &b, const KernelArgs &args)
+      : b(b), products(b, args), weight(products.weight), epilogue(products.epilogue), collector(b, args), planes(args.inputs[0]),
+        words(products.words), width(b.registers.tiles) {}
+
+  void emit() {
+    collector.emitSizes();
+    auto withPixels = [&](Value image) {
+      return image ? Value(memref::CollapseShapeOp::create(b, image, ArrayRef<ReassociationIndices>{{0}, {1}, {2, 3}})) : Value();
+    };
+    output = withPixels(epilogue.floats), results = withPixels(epilogue.codes);
+    Value pixels = b.dim(output ? output : results, 2), panels = b.ceilDiv(pixels, b.registers.columns());
+    b.parallel(b.mul(b.dim(planes, 0), panels), [&](Value task) {
+      pixel = b.mul(b.rem(task, panels), b.registers.columns()), n = b.div(task, panels);
+      scales = b.scratch({kLanes}, b.getF32Type());
+      collect(b.sub(pixels, pixel));
+      if (!results)
+        return emitTiles(b.index(0), b.index(weight.tiles()));
+      signs = b.scratch({width, 2, kLanes}, b.getI32Type());
+      b.loop(b.index(0), b.index(llvm::divideCeil(weight.rows(), kSignBits)), 1, [&](Value word) { emitSigns(word); });
+    });
+  }
+
+private:
+  static constexpr int64_t kWordTiles = kSignBits / kLanes;
+
+  /// First the words of positive taps, then those of taps that are not zero.
+  void collect(Value valid) {
+    panel = b.scratch({width, 2 * words, kLanes}, b.getI32Type());
     collector.emitTask(width);
-    SmallVector<Value> nonzero, masks;
+    Value plane = b.mul(b.mul(n, b.dim(planes, 1)), collector.image);
+    nonzero.clear(), exists.clear();
     for (int64_t t = 0; t < width; ++t) {
       Value slot = b.index(t), tileValid = b.sub(valid, b.index(t * kLanes));
-      masks.push_back(b.mask(tileValid));
+      exists.push_back(b.mask(tileValid));
       collector.collect(collector.describe(b.add(pixel, t * kLanes), tileValid, slot), panel, slot, plane, b.index(0), b.index(2 * words));
       nonzero.push_back(b.loop(b.index(words), b.index(2 * words), 1, ValueRange{b.tileOf(int32_t(0))}, [&](Value word, ValueRange carried) {
         return SmallVector<Value>{b.add(carried[0], products.count(b.loadTile(panel, {slot, word, b.index(0)})))};
       })[0]);
     }
-    b.loop(b.index(0), b.index(weight.tiles()), 1, [&](Value tile) {
+  }
+
+  /// The signs of 32 channels.
+  void emitSigns(Value word) {
+    auto forPlanes = [&](function_ref<void(int64_t t, int64_t plane)> body) {
+      for (int64_t t = 0; t < width; ++t)
+        for (int64_t plane : {0, 1})
+          body(t, plane);
+    };
+    forPlanes([&](int64_t t, int64_t plane) { b.storeTile(b.tileOf(int32_t(0)), signs, {b.index(t), b.index(plane), b.index(0)}); });
+    Value first = b.mul(word, kWordTiles);
+    emitTiles(first, b.min(b.index(weight.tiles()), b.add(first, kWordTiles)));
+    int64_t planeWords = cast<MemRefType>(results.getType()).getDimSize(1) / 2;
+    forPlanes([&](int64_t t, int64_t plane) {
+      b.storeMasked(b.loadTile(signs, {b.index(t), b.index(plane), b.index(0)}), results,
+                    {n, b.add(word, plane * planeWords), b.add(pixel, t * kLanes)}, exists[t]);
+    });
+  }
+
+  void emitTiles(Value first, Value end) {
+    b.loop(first, end, 1, [&](Value tile) {
       Value firstRow = b.mul(tile, kLanes);
       b.storeTile(weight.affine(b, tile, b.index(0)).scale, scales, {b.index(0)});
-      forRowBlocks(b, firstRow, b.min(b.index(weight.rows()), b.add(firstRow, kLanes)), b.registers.rows, [&](Value row, int64_t count) {
-        Value lane = b.sub(row, firstRow);
-        auto differ = [&](Value word, int64_t r, int64_t t) {
-          auto bits = [&](Value at) { return b.loadTile(panel, {b.index(t), at, b.index(0)}); };
-          Value weights = b.splat(b.load(weight.codes(), {tile, word, b.add(lane, r)}));
-          return b.andi(bits(b.add(word, words)), Value(arith::XOrIOp::create(b, bits(word), weights)));
-        };
-        SmallVector<Value> different = products.countDifferent(count, width, differ);
-        for (int64_t r = 0; r < count; ++r) {
-          Value scale = b.splat(b.load(scales, {b.add(lane, r)}));
-          Value initial = products.bias ? b.splat(b.load(products.bias, {b.add(row, r)})) : b.tileOf(0.0f);
-          for (int64_t t = 0; t < width; ++t)
-            b.storeMasked(b.fma(products.toFloat(nonzero[t], different[r * width + t]), scale, initial), output,
-                          {n, b.add(row, r), b.add(pixel, t * kLanes)}, masks[t]);
-        }
-      });
+      forRowBlocks(b, firstRow, b.min(b.index(weight.rows()), b.add(firstRow, kLanes)), b.registers.rows,
+                   [&](Value row, int64_t count) { emitBlock(tile, row, b.sub(row, firstRow), count); });
     });
-  });
-}
+  }
+
+  void emitBlock(Value tile, Value row, Value lane, int64_t count) {
+    auto differ = [&](Value word, int64_t r, int64_t t) {
+      auto bits = [&](Value at) { return b.loadTile(panel, {b.index(t), at, b.index(0)}); };
+      Value weights = b.splat(b.load(weight.codes(), {tile, word, b.add(lane, r)}));
+      return b.andi(bits(b.add(word, words)), Value(arith::XOrIOp::create(b, bits(word), weights)));
+    };
+    // Planes of channels are far from each other: nothing else asks for what the epilogue reads and writes.
+    for (int64_t r = 0; r < count; ++r)
+      for (int64_t t = 0; t < width; ++t)
+        epilogue.prefetchPixels({n, b.add(row, r), b.add(pixel, t * kLanes)});
+    SmallVector<Value> different = products.countDifferent(count, width, differ);
+    for (int64_t t = 0; t < width; ++t) {
+      SmallVector<Value> found;
+      for (int64_t plane : {0, 1})
+        found.push_back(results ? b.loadTile(signs, {b.index(t), b.index(plane), b.index(0)}) : Value());
+      for (int64_t r = 0; r < count; ++r) {
+        Value scale = b.splat(b.load(scales, {b.add(lane, r)})), channel = b.add(row, r);
+        Value initial = products.bias ? b.splat(b.load(products.bias, {channel})) : b.tileOf(0.0f);
+        Value result = finish(b.fma(products.toFloat(nonzero[t], different[r * width + t]), scale, initial), channel, t);
+        if (results)
+          addSigns(epilogue.signs(result), channel, found);
+      }
+      for (int64_t plane = 0; results && plane < 2; ++plane)
+        b.storeTile(found[plane], signs, {b.index(t), b.index(plane), b.index(0)});
+    }
+  }
+
+  /// What the epilogue makes of 16 pixels.
+  Value finish(Value sum, Value channel, int64_t t) {
+    SmallVector<Value> place{n, channel, b.add(pixel, t * kLanes)};
+    Value result = epilogue.apply(sum, [&](Value operand, EpilogueOperand kind) { return epilogue.loadPixels(operand, kind, place, exists[t]); });
+    if (output)
+      b.storeMasked(result, output, place, exists[t]);
+    return result;
+  }
+
+  /// Sets the channel's bit in the words of each plane.
+  void addSigns(SignLanes lanes, Value channel, MutableArrayRef<Value> planes) {
+    auto i32 = [&](Value index) { return Value(arith::IndexCastOp::create(b, b.getI32Type(), index)); };
+    Value one = arith::ConstantIntOp::create(b, b.getI32Type(), 1);
+    Value bit = b.splat(Value(arith::ShLIOp::create(b, one, i32(b.rem(channel, kSignBits)))));
+    for (auto [plane, where] : llvm::zip_equal(planes, ArrayRef{lanes.positive, lanes.nonzero}))
+      plane = arith::OrIOp::create(b, plane, Value(arith::SelectOp::create(b, where, bit, b.tileOf(int32_t(0)))));
+  }
+
+  KernelBuilder &b;
+  SignProducts products;
+  IntegerTiles &weight;
+  const Epilogue &epilogue;
+  PixelCollector collector;
+  Value planes;
+  int64_t words, width; ///< words of a plane; tiles of pixels
+  Value output, results; ///< floats and signs [N, channels, pixels]; null if they are not stored
+  Value n, pixel, panel, scales, signs; ///< of a task
+  SmallVector<Value> nonzero, exists;   ///< of each tile of pixels: how many taps are not zero
+};
+
+} // namespace
+
+void mlir::quanta::emitSignConv2D(KernelBuilder &b, const KernelArgs &args) { SignConv2D(b, args).emit(); }

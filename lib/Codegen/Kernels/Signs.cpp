@@ -114,13 +114,7 @@ DictionaryAttr mlir::quanta::reorderForSigns(DictionaryAttr weight, int64_t rows
 
 //===- Planes of bits -----------------------------------------------------------------------------------------------------===//
 
-namespace {
-struct Signs {
-  Value positive, nonzero; ///< i1
-};
-} // namespace
-
-static Signs getSigns(KernelBuilder &b, Value x, int64_t ofZero) {
+SignLanes mlir::quanta::getSigns(KernelBuilder &b, Value x, int64_t ofZero) {
   Value zero = b.tileOf(0.0f);
   auto is = [&](arith::CmpFPredicate predicate) { return Value(arith::CmpFOp::create(b, predicate, x, zero)); };
   // Ordered comparisons: a NaN is neither positive nor other than zero.
@@ -128,11 +122,19 @@ static Signs getSigns(KernelBuilder &b, Value x, int64_t ofZero) {
   return {is(ofZero > 0 ? arith::CmpFPredicate::OGE : arith::CmpFPredicate::OGT), ofZero ? all : is(arith::CmpFPredicate::ONE)};
 }
 
+Value mlir::quanta::joinBits(KernelBuilder &b, Value low, Value lanes) {
+  Value sixteen = vector::ExtractOp::create(b, Value(vector::BitCastOp::create(b, VectorType::get({1}, b.getI16Type()), lanes)), 0);
+  Value wide = arith::ExtUIOp::create(b, b.getI32Type(), sixteen);
+  if (!low)
+    return wide;
+  Value high = arith::ShLIOp::create(b, wide, Value(arith::ConstantIntOp::create(b, b.getI32Type(), kLanes)));
+  return arith::OrIOp::create(b, low, high);
+}
+
 /// Rows of x[M, K]: sixteen columns give sixteen bits. planes [M, 1 or 2, words].
 static void emitRowSigns(KernelBuilder &b, Value x, Value planes, int64_t ofZero) {
   int64_t columns = cast<MemRefType>(x.getType()).getDimSize(1), words = cast<MemRefType>(planes.getType()).getDimSize(2);
   int64_t count = cast<MemRefType>(planes.getType()).getDimSize(1);
-  auto halves = VectorType::get({1}, b.getI16Type());
   int64_t perTask = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, columns));
   Value rows = b.dim(x, 0);
   b.parallel(b.ceilDiv(rows, perTask), [&](Value task) {
@@ -142,15 +144,9 @@ static void emitRowSigns(KernelBuilder &b, Value x, Value planes, int64_t ofZero
         Value column = b.mul(word, kSignBits), bits[2];
         for (int64_t half : {0, 1}) {
           Value at = b.add(column, half * kLanes), exists = b.mask(b.sub(b.index(columns), at));
-          Signs signs = getSigns(b, b.loadMasked(x, {row, at}, exists, b.tileOf(0.0f)), ofZero);
-          for (int64_t plane = 0; plane < count; ++plane) {
-            Value mask = b.andi(plane ? signs.nonzero : signs.positive, exists);
-            Value sixteen = vector::ExtractOp::create(b, Value(vector::BitCastOp::create(b, halves, mask)), 0);
-            Value wide = arith::ExtUIOp::create(b, b.getI32Type(), sixteen);
-            Value &all = bits[plane];
-            all = half ? Value(arith::OrIOp::create(b, all, Value(arith::ShLIOp::create(b, wide, Value(arith::ConstantIntOp::create(b, b.getI32Type(), kLanes))))))
-                       : wide;
-          }
+          SignLanes signs = getSigns(b, b.loadMasked(x, {row, at}, exists, b.tileOf(0.0f)), ofZero);
+          for (int64_t plane = 0; plane < count; ++plane)
+            bits[plane] = joinBits(b, half ? bits[plane] : Value(), b.andi(plane ? signs.nonzero : signs.positive, exists));
         }
         for (int64_t plane = 0; plane < count; ++plane)
           memref::StoreOp::create(b, bits[plane], planes, ValueRange{row, b.index(plane), word});
@@ -172,7 +168,7 @@ static void emitPixelSigns(KernelBuilder &b, Value x, Value planes, int64_t ofZe
       SmallVector<Value> bits =
           b.loop(channel, b.min(b.index(channels), b.add(channel, kSignBits)), 1, {none, none, b.tileOf(int32_t(1))},
                  [&](Value c, ValueRange carried) {
-                   Signs signs = getSigns(b, b.loadMasked(from, {n, c, pixel}, exists, b.tileOf(0.0f)), ofZero);
+                   SignLanes signs = getSigns(b, b.loadMasked(from, {n, c, pixel}, exists, b.tileOf(0.0f)), ofZero);
                    auto set = [&](Value word, Value where) {
                      return Value(arith::OrIOp::create(b, word, Value(arith::SelectOp::create(b, where, carried[2], none))));
                    };

@@ -20,6 +20,14 @@ constexpr int64_t kSignBits = 32;
 /// sign of zero. A NaN counts as zero if that has the sign 0, else as negative.
 Value findSigned(Value value, int64_t &ofZero);
 
+/// Signs of 16 floats: which are positive (or zero, if its sign is 1), and which have a sign.
+struct SignLanes {
+  Value positive, nonzero; ///< i1
+};
+SignLanes getSigns(KernelBuilder &b, Value x, int64_t ofZero);
+/// A word's lower half from 16 lanes of i1, or, given that, the whole word.
+Value joinBits(KernelBuilder &b, Value low, Value lanes);
+
 /// Whether a kernel multiplies signs by such a weight: one bit each, a scale a row, no groups of channels.
 bool hasSignKernel(EncodingAttrInterface weight, int64_t groups);
 
