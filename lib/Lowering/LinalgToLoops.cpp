@@ -54,6 +54,7 @@ private:
   Lane load(unsigned operand);
   Lane gather(MemRefType type, Value memref, ValueRange base, Value offsets);
   Lane loadVector(MemRefType type, Value memref, ValueRange indices);
+  Lane loadEverySecond(MemRefType type, Value memref, ValueRange indices);
   void store(unsigned operand, Lane lane);
   SmallVector<Value> indices(const LoopOperand &operand);
   VectorType vectorType(Type element) const { return VectorType::get({lanes}, element); }
@@ -65,7 +66,7 @@ private:
   SmallVector<Value> iv;      ///< current index of each dimension
   SmallVector<Value> hoisted; ///< loaded inputs that no enclosed loop changes
   bool vectors = false;       ///< whether lanes are being emitted rather than one scalar
-  Value mask;                 ///< of the tail
+  Value mask, tail;           ///< of the tail; how many lanes it has
 };
 } // namespace
 
@@ -209,10 +210,10 @@ void LoopEmitter::emitVectorDim(Value lo, Value hi) {
         Value any = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne, rest, index(0));
         b.setInsertionPointToStart(scf::IfOp::create(b, loc, any, /*withElseRegion=*/false).thenBlock());
       }
-      mask = vector::CreateMaskOp::create(b, loc, vectorType(b.getI1Type()), rest);
+      mask = vector::CreateMaskOp::create(b, loc, vectorType(b.getI1Type()), rest), tail = rest;
       iv[vectorDim] = split;
       emitPoint();
-      mask = {};
+      mask = tail = {};
     }
   }
   vectors = false;
@@ -282,9 +283,9 @@ void LoopEmitter::emitReductionLanes() {
 
   Value hi = extentValue[vectorDim];
   Value rest = make<arith::RemUIOp>(hi, index(lanes)), split = make<arith::SubIOp>(hi, rest);
-  bool tail = !matchPattern(rest, m_Zero());
+  bool hasTail = !matchPattern(rest, m_Zero());
   Value tailMask;
-  if (tail && !scalarTail)
+  if (hasTail && !scalarTail)
     tailMask = vector::CreateMaskOp::create(b, loc, vectorType(b.getI1Type()), rest);
   SmallVector<Value> totals = forDims(others, inits, [&](ValueRange carried) {
     SmallVector<Value> values(carried);
@@ -294,15 +295,15 @@ void LoopEmitter::emitReductionLanes() {
     vectors = true;
     SmallVector<Value> sums = forLoop(vectorDim, index(0), split, lanes, ValueRange(values).take_front(n), vectorBody);
     if (tailMask) {
-      mask = tailMask;
+      mask = tailMask, tail = rest;
       iv[vectorDim] = split;
       for (auto [old, updated] : llvm::zip_equal(sums, vectorBody(sums)))
         old = arith::SelectOp::create(b, loc, mask, updated, old);
-      mask = {};
+      mask = tail = {};
     }
     vectors = false;
     llvm::copy(sums, values.begin());
-    if (tail && scalarTail) {
+    if (hasTail && scalarTail) {
       sums = forLoop(vectorDim, split, hi, 1, ValueRange(values).drop_front(n), [&](ValueRange args) {
         return llvm::map_to_vector(emitBody(args), [&](Lane lane) { return lane.value; });
       });
@@ -359,6 +360,27 @@ Lane LoopEmitter::loadVector(MemRefType type, Value memref, ValueRange at) {
   return {Lane::Vector, vector::MaskedLoadOp::create(b, loc, result, memref, at, mask, zero)};
 }
 
+/// memref[base + 2 · lane]: two vectors of neighbours, half of whose lanes are left out. The second one begins early, so that nothing
+/// behind the last element is read.
+Lane LoopEmitter::loadEverySecond(MemRefType type, Value memref, ValueRange base) {
+  VectorType result = vectorType(type.getElementType());
+  auto loadFrom = [&](int64_t first) -> Value {
+    SmallVector<Value> at(base);
+    at.back() = make<arith::AddIOp>(at.back(), index(first));
+    if (!mask)
+      return vector::LoadOp::create(b, loc, result, memref, at);
+    Value count = make<arith::SubIOp>(make<arith::MulIOp>(tail, index(2)), index(first + 1));
+    Value exist = vector::CreateMaskOp::create(b, loc, vectorType(b.getI1Type()), count);
+    Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(result));
+    return vector::MaskedLoadOp::create(b, loc, result, memref, at, exist, zero);
+  };
+  SmallVector<int64_t> even;
+  for (int64_t lane = 0; lane < lanes; ++lane)
+    even.push_back(2 * lane < lanes ? 2 * lane : 2 * lane + 1);
+  Value low = loadFrom(0), high = loadFrom(lanes - 1);
+  return {Lane::Vector, vector::ShuffleOp::create(b, loc, low, high, even)};
+}
+
 /// memref[base + lane offset], offsets in elements.
 Lane LoopEmitter::gather(MemRefType type, Value memref, ValueRange base, Value offsets) {
   VectorType result = vectorType(type.getElementType());
@@ -390,6 +412,8 @@ Lane LoopEmitter::load(unsigned i) {
   if (operand.access == Access::Unit)
     return loadVector(operand.type, operand.value, at);
   Value stride = strideValue(operand, vectorDim);
+  if (isConstantIntValue(stride, 2))
+    return loadEverySecond(operand.type, operand.value, at);
   Value offsets;
   if (auto constant = getConstantIntValue(stride); constant && std::abs(*constant) * lanes < (int64_t(1) << 31)) {
     // 32-bit offsets: one gather instruction for 16 lanes instead of two. Without gathers they index scalar loads.

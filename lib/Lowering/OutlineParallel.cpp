@@ -133,6 +133,17 @@ private:
   int64_t offset = 0;
 };
 
+/// Whether a value is made again in the function rather than passed to it; `ops` gets what makes it, operands first. Constants are, and
+/// constants in registers of unknown length, which have no place in a frame.
+static bool collectConstants(Value value, SetVector<Operation *> &ops) {
+  Operation *op = value.getDefiningOp();
+  if (!op || !(op->hasTrait<OpTrait::ConstantLike>() || isa<vector::ScalableInsertOp>(op)) ||
+      !llvm::all_of(op->getOperands(), [&](Value operand) { return collectConstants(operand, ops); }))
+    return false;
+  ops.insert(op);
+  return true;
+}
+
 struct OutlineParallel : quanta::impl::OutlineParallelBase<OutlineParallel> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
@@ -180,15 +191,11 @@ struct OutlineParallel : quanta::impl::OutlineParallelBase<OutlineParallel> {
 
     SetVector<Value> used;
     getUsedValuesDefinedAbove(loop.getRegion(), used);
-    SmallVector<Operation *> constants;
+    SetVector<Operation *> constants;
     SmallVector<Value> captured;
-    for (Value value : used) {
-      Operation *op = value.getDefiningOp();
-      if (op && op->hasTrait<OpTrait::ConstantLike>())
-        constants.push_back(op);
-      else
+    for (Value value : used)
+      if (!collectConstants(value, constants))
         captured.push_back(value);
-    }
 
     // Call.
     SmallVector<Value> parts;

@@ -96,6 +96,25 @@ func.func @transposed(%x: memref<?x?xf32>, %y: memref<?x?xf32>) {
 
 // -----
 
+// Every second element: neighbours are loaded, and half of them left out; 16 lanes of 31 elements, those from the 15th on in the second vector.
+// CHECK-LABEL: func @second
+// CHECK-NOT: vector.gather
+// CHECK: %[[LOW:.*]] = vector.load %{{.*}} : memref<?xf32>, vector<16xf32>
+// CHECK: %[[HIGH:.*]] = vector.load %{{.*}} : memref<?xf32>, vector<16xf32>
+// CHECK: vector.shuffle %[[LOW]], %[[HIGH]] [0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31]
+// CHECK: vector.maskedload
+func.func @second(%x: memref<?xf32>, %y: memref<?xf32>) {
+  linalg.generic {indexing_maps = [affine_map<(d0) -> (d0 * 2)>, affine_map<(d0) -> (d0)>], iterator_types = ["parallel"]}
+    ins(%x : memref<?xf32>) outs(%y : memref<?xf32>) {
+  ^bb0(%a: f32, %b: f32):
+    %0 = arith.negf %a : f32
+    linalg.yield %0 : f32
+  }
+  return
+}
+
+// -----
+
 // Rows of a table: contiguous in the column, so no gather.
 // CHECK-LABEL: func @rows
 // CHECK-NOT: vector.gather
