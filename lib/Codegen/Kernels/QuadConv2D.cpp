@@ -179,21 +179,34 @@ private:
     return b.add(b.mul(n, cast<MemRefType>(words.getType()).getDimSize(1) * plane), b.add(b.mul(down, stored), b.index(args.getInt("left") - pads[1])));
   }
 
-  /// Σ x of windows: windowSums[output row of the task, input column]; only every stride-th column is read.
+  /// Σ x of windows: windowSums[output row of the task, input column], of which every stride-th column is read. First words of a pixel are
+  /// added up, then pixels of a window.
   void emitWindowSums(Value firstRow, Value endRow) {
-    int64_t columns = (outWidth - 1) * strides[1] + 1;
+    int64_t down = (shape[2] - 1) * dilations[0], right = (shape[3] - 1) * dilations[1], columns = (outWidth - 1) * strides[1] + 1;
+    int64_t width = llvm::alignTo(columns, kLanes), quads = cast<MemRefType>(words.getType()).getDimSize(1);
     sumsOrigin = firstRow;
-    windowSums = b.scratch({band, static_cast<int64_t>(llvm::alignTo(columns, kLanes))}, b.getI32Type());
-    // 128 was added to each code.
-    Value none = b.tileOf(static_cast<int32_t>(-128 * weight.columns())), ones = b.tileOf(0x01010101);
-    b.loop(firstRow, endRow, 1, [&](Value row) {
-      b.loop(b.index(0), b.index(columns), kLanes, [&](Value column) {
-        Value corner = b.add(cornerOf(row), column), exist = b.mask(b.sub(b.index(columns), column));
-        Value total = b.loop(b.index(0), b.index(columnWords()), 1, ValueRange{none}, [&](Value word, ValueRange carried) {
-          Value four = b.loadMasked(image, {b.add(corner, b.load(shifts, {word}))}, exist, b.tileOf(0));
-          return SmallVector<Value>{emitIntegerDot(b, carried[0], four, ones, 8, 2)};
+    windowSums = b.scratch({band, width}, b.getI32Type());
+    Value pixelSums = b.scratch({(band - 1) * strides[0] + down + 1, width + static_cast<int64_t>(llvm::alignTo(right, kLanes))}, b.getI32Type());
+    Value corner = cornerOf(firstRow), ones = b.tileOf(0x01010101), rows = b.sub(endRow, firstRow);
+    b.loop(b.index(0), b.add(b.mul(b.sub(rows, b.index(1)), strides[0]), down + 1), 1, [&](Value row) {
+      b.loop(b.index(0), b.index(columns + right), kLanes, [&](Value column) {
+        Value begin = b.add(corner, b.add(b.mul(row, stored), column)), exist = b.mask(b.sub(b.index(columns + right), column));
+        Value total = b.loop(b.index(0), b.index(quads), 1, ValueRange{b.tileOf(-128 * static_cast<int32_t>(kQuad * quads))}, [&](Value quad, ValueRange sum) {
+          Value fours = b.loadMasked(image, {b.add(begin, b.mul(quad, plane))}, exist, b.tileOf(0));
+          return SmallVector<Value>{emitIntegerDot(b, sum[0], fours, ones, 8, 2)};
         })[0];
-        b.storeTile(total, windowSums, {b.sub(row, firstRow), column});
+        b.storeTile(total, pixelSums, {row, column});
+      });
+    });
+    b.loop(b.index(0), rows, 1, [&](Value row) {
+      b.loop(b.index(0), b.index(columns), kLanes, [&](Value column) {
+        Value total = b.loop(b.index(0), b.index(shape[2]), 1, ValueRange{b.tileOf(0)}, [&](Value i, ValueRange sum) {
+          Value from = b.add(b.mul(row, strides[0]), b.mul(i, dilations[0]));
+          return b.loop(b.index(0), b.index(shape[3]), 1, ValueRange{sum[0]}, [&](Value j, ValueRange inner) {
+            return SmallVector<Value>{b.add(inner[0], b.loadTile(pixelSums, {from, b.add(column, b.mul(j, dilations[1]))}))};
+          });
+        })[0];
+        b.storeTile(total, windowSums, {row, column});
       });
     });
   }
