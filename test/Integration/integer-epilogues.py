@@ -17,7 +17,7 @@ import amx
 rng = np.random.default_rng(0)
 folder = pathlib.Path(sys.argv[1])
 folder.mkdir(parents=True, exist_ok=True)
-CPUS = ["native", amx.CPU, "skylake-avx512", "x86-64-v3", "x86-64-v2"]
+CPUS = ["native", amx.CPU, "skylake-avx512", amx.VNNI_CPU, "x86-64-v3", "x86-64-v2"]
 # Channels, rows of both layers, height, width, stride of the second; residual?
 CONVS = [(4, 16, 18, 12, 17, 1, False), (16, 16, 16, 9, 16, 1, True), (5, 17, 16, 7, 7, 2, True), (16, 20, 33, 3, 1, 1, False), (4, 16, 16, 1, 40, 2, True)]
 # Columns, rows of both layers; where segments of the codes in between begin; tokens of a batch or 0; residual?; bits of the weights; rows of
@@ -157,8 +157,8 @@ failed = 0
 for cpu in CPUS:
     if cpu == "skylake-avx512" and "avx512bw" not in pathlib.Path("/proc/cpuinfo").read_text():
         continue
-    unit = amx.find(folder) if cpu == amx.CPU else None
-    if cpu == amx.CPU and not unit:
+    unit = amx.find(folder, cpu) if cpu in amx.NEEDED else None
+    if cpu in amx.NEEDED and not unit:
         continue
     subprocess.run(["quantc", folder / "model.mlir", f"--mcpu={cpu}", "-o", folder / f"{cpu}.so"], check=True)
     if unit:

@@ -124,8 +124,8 @@ failed = 0
 for cpu in CPUS:
     if "skylake-avx512" in cpu and "avx512bw" not in pathlib.Path("/proc/cpuinfo").read_text():
         continue
-    unit = amx.find(folder) if cpu == amx.CPU else None
-    if cpu == amx.CPU and not unit:
+    unit = amx.find(folder, cpu) if cpu in amx.NEEDED else None
+    if cpu in amx.NEEDED and not unit:
         continue
     subprocess.run(["quantc", folder / "model.mlir", f"--mcpu={cpu}", "-o", folder / f"{cpu}.so"], check=True)
     if unit:

@@ -1,7 +1,7 @@
-"""Runs compiled models that use AMX: as they are where the CPU has it, else in the emulator amx_emulator.c.
+"""Runs compiled models that use AMX or AVX-VNNI: as they are where the CPU has them, else in the emulator amx_emulator.c.
 
-    unit = amx.find(folder)                # None, with a message, where tests with AMX are not run
-    unit.prepare(folder / "model.so")      # compiled for amx.CPU
+    unit = amx.find(folder, cpu)           # None, with a message, where tests with this CPU's code are not run
+    unit.prepare(folder / "model.so")      # compiled for the CPU
     subprocess.run(["quant-run", ...], env=unit.environment())
 """
 import os
@@ -10,17 +10,20 @@ import re
 import struct
 import subprocess
 
-# The host, with what the level x86-amx needs besides.
-CPU = "native+amx-tile+amx-int8+amx-bf16"
-NEEDED = "avx512f avx512bw avx512_vnni avx512_vpopcntdq gfni"
+# The host, with what the level x86-amx needs besides; the least CPU of the level x86-avx-vnni.
+CPU, VNNI_CPU = "native+amx-tile+amx-int8+amx-bf16", "x86-64-v3+avxvnni"
+# What it needs that the emulator has, and what it needs besides.
+NEEDED = {CPU: ("amx_tile amx_int8 amx_bf16", "avx512f avx512bw avx512_vnni avx512_vpopcntdq gfni"),
+          VNNI_CPU: ("avx_vnni", "avx2 fma f16c movbe bmi2")}
 
 
-def find(folder):
+def find(folder, cpu=CPU):
     flags = set(re.search(r"^flags\s*:(.*)$", pathlib.Path("/proc/cpuinfo").read_text(), re.M)[1].split())
-    if {"amx_tile", "amx_int8", "amx_bf16"} <= flags:
+    emulated, others = NEEDED[cpu]
+    if flags.issuperset(emulated.split()):
         return Native()
-    if missing := [name for name in NEEDED.split() if name not in flags]:
-        print(f"{CPU}: not run, this CPU has neither AMX nor {', '.join(missing)}")
+    if missing := [name for name in others.split() if name not in flags]:
+        print(f"{cpu}: not run, this CPU has neither {emulated} nor {' '.join(missing)}")
         return None
     return Emulator(pathlib.Path(folder))
 
@@ -39,7 +42,7 @@ class Native:
 
 class Emulator:
     def __init__(self, folder):
-        self.library, self.log = folder / "amx_emulator.so", folder / "amx_multiplications.txt"
+        self.library, self.log = folder / "amx_emulator.so", folder / "multiplications.txt"
         flags = "-shared -fPIC -ftls-model=initial-exec -O3 -march=native -ffp-contract=off -Wall -Wextra -Werror"
         source = pathlib.Path(__file__).parent / "amx_emulator.c"
         subprocess.run(["cc", *flags.split(), source, "-o", self.library, "-ldl", "-lm"], check=True)

@@ -1,4 +1,4 @@
-/*===- amx_emulator.c - Executes AMX's instructions where the CPU lacks them ----------------------------------*- C -*-===*
+/*===- amx_emulator.c - Executes instructions of AMX and AVX-VNNI where the CPU lacks them -------------------*- C -*-===*
  *
  * Loaded with LD_PRELOAD. A CPU without AMX raises #UD for its instructions, which arrives as SIGILL: the handler decodes the
  * instruction, executes it as the Intel 64 and IA-32 Architectures Software Developer's Manual (SDM) says in volume 2, on the page
@@ -10,7 +10,7 @@
  * and adds AMX. Programs ask the system for its registers by arch_prctl, which is answered here.
  *
  * AMX_PERMISSION=refused   the system does not give the registers
- * AMX_LOG=FILE             the number of tile multiplications is written there at exit
+ * AMX_LOG=FILE             the number of multiplications, of tiles or vectors, is written there at exit
  *===----------------------------------------------------------------------------------------------------------------------===*/
 #define _GNU_SOURCE
 #include <cpuid.h>
@@ -58,7 +58,7 @@ static atomic_ulong multiplications;
 typedef struct {
   const uint8_t *code;
   int opcode, prefix, vvvv; /* prefix, VEX.pp: 0 none, 1 66, 2 F3, 3 F2 */
-  int mod, reg, rm;
+  int mod, reg, rm, is_256; /* VEX.L */
   int has_sib;
   uint64_t base, stride; /* of the memory operand: base and displacement; the scaled index, which tiles' rows are apart */
   size_t length;
@@ -110,11 +110,11 @@ static void decode_memory(Instruction *in, const greg_t *regs, const uint8_t *ne
 }
 
 /* C4 [R X B mmmmm] [W vvvv L pp] opcode ModRM, with R, X, B and vvvv inverted (SDM 2, section 2.3.5). All AMX instructions are
- * VEX.128.0F38.W0. */
+ * VEX.128.0F38.W0, those of AVX-VNNI VEX.0F38.W0. */
 static Instruction decode(const uint8_t *code, const greg_t *regs) {
-  if (code[0] != 0xc4 || (code[1] & 0x1f) != 2 || code[2] & 0x84)
-    fail(code, "neither this CPU nor AMX has the instruction");
-  Instruction in = {.code = code, .opcode = code[3], .prefix = code[2] & 3, .vvvv = ~(code[2] >> 3) & 15};
+  if (code[0] != 0xc4 || (code[1] & 0x1f) != 2 || code[2] & 0x80)
+    fail(code, "neither this CPU nor the emulator has the instruction");
+  Instruction in = {.code = code, .opcode = code[3], .prefix = code[2] & 3, .vvvv = ~(code[2] >> 3) & 15, .is_256 = code[2] >> 2 & 1};
   int r = ~code[1] >> 7 & 1, x = ~code[1] >> 6 & 1, b = ~code[1] >> 5 & 1;
   in.mod = code[4] >> 6, in.reg = (code[4] >> 3 & 7) | r << 3, in.rm = code[4] & 7, in.length = 5;
   if (in.mod != 3)
@@ -248,12 +248,95 @@ static void multiply(const Instruction *in) {
   state.config.start_row = 0;
 }
 
+/*===- AVX-VNNI ---------------------------------------------------------------------------------------------------------===*/
+
+/* The vector registers of the interrupted program, as XSAVE stores them (SDM 1, section 13.4; a signal's frame has the standard
+ * format): the lower 128 bits, bits 128 to 255, and bits 256 to 511. A part whose bit in XSTATE_BV is clear is zero. */
+typedef struct {
+  uint8_t *area;
+  uint64_t *present;
+} Vectors;
+enum { SSE, AVX, HI256, PARTS };
+static const struct {
+  uint64_t bit;
+  size_t bytes;
+} parts[PARTS] = {{1 << 1, 16}, {1 << 2, 16}, {1 << 6, 32}};
+
+static Vectors vectors_of(ucontext_t *context) {
+  uint8_t *area = (uint8_t *)context->uc_mcontext.fpregs;
+  return (Vectors){area, (uint64_t *)(area + 512)};
+}
+
+static uint8_t *part_of(const Vectors *v, int part, int number) {
+  static size_t begin[PARTS] = {160};
+  if (part && !begin[part]) {
+    unsigned size, offset, c, d;
+    __cpuid_count(0xd, part == AVX ? 2 : 6, size, offset, c, d);
+    begin[part] = offset;
+  }
+  return v->area + begin[part] + (size_t)number * parts[part].bytes;
+}
+
+static void read_vector(const Vectors *v, int number, uint8_t *value) {
+  for (int part = SSE; part <= AVX; ++part)
+    if (*v->present & parts[part].bit)
+      memcpy(value + 16 * part, part_of(v, part, number), 16);
+    else
+      memset(value + 16 * part, 0, 16);
+}
+
+/* What lies above the value becomes zero. */
+static void write_vector(const Vectors *v, int number, const uint8_t *value, int is_256) {
+  static const uint8_t zeros[32];
+  for (int part = SSE; part < PARTS; ++part) {
+    if (!(*v->present & parts[part].bit)) {
+      if (part == HI256)
+        break;
+      memset(part_of(v, part, 0), 0, 16 * parts[part].bytes);
+      *v->present |= parts[part].bit;
+    }
+    memcpy(part_of(v, part, number), part == SSE || (part == AVX && is_256) ? value + 16 * part : zeros, parts[part].bytes);
+  }
+}
+
+/* VPDPBUSD (unsigned bytes of VEX.vvvv, signed ones of the other operand) and VPDPWSSD: sums of 32 bits that wrap around. */
+static void accumulate_dot(const Instruction *in, const Vectors *v) {
+  atomic_fetch_add(&multiplications, 1);
+  union {
+    uint8_t u8[32];
+    int8_t s8[32];
+    int16_t s16[16];
+    uint32_t u32[8];
+  } sums, a, b;
+  read_vector(v, in->reg, sums.u8);
+  read_vector(v, in->vvvv, a.u8);
+  if (in->mod == 3)
+    read_vector(v, in->rm, b.u8);
+  else
+    memcpy(b.u8, (const void *)(in->base + in->stride), in->is_256 ? 32 : 16);
+  for (int i = 0; i < (in->is_256 ? 8 : 4); ++i)
+    if (in->opcode == 0x50)
+      for (int j = 4 * i; j < 4 * i + 4; ++j)
+        sums.u32[i] += (uint32_t)(a.u8[j] * b.s8[j]);
+    else
+      for (int j = 2 * i; j < 2 * i + 2; ++j)
+        sums.u32[i] += (uint32_t)(a.s16[j] * b.s16[j]);
+  write_vector(v, in->reg, sums.u8, in->is_256);
+}
+
 /*===- Instructions -----------------------------------------------------------------------------------------------------===*/
 
 /* By opcode and prefix (SDM 2, each instruction's page). */
-static size_t execute(const uint8_t *code, const greg_t *regs) {
-  Instruction in = decode(code, regs);
+static size_t execute(const uint8_t *code, ucontext_t *context) {
+  Instruction in = decode(code, context->uc_mcontext.gregs);
   int is_register = in.mod == 3;
+  if (in.prefix == 1 && (in.opcode == 0x50 || in.opcode == 0x52)) {
+    Vectors vectors = vectors_of(context);
+    accumulate_dot(&in, &vectors);
+    return in.length;
+  }
+  if (in.is_256)
+    fail(code, "#UD: an instruction of AMX with VEX.L");
   if (!permitted)
     fail(code, "#NM: the system was not asked for the tiles' registers");
   switch (in.opcode << 8 | in.prefix) {
@@ -301,6 +384,8 @@ static size_t identify(greg_t *regs) {
   __cpuid_count(leaf, subleaf, a, b, c, d);
   if (leaf == 7 && subleaf == 0)
     d |= 1u << 22 | 1u << 24 | 1u << 25; /* AMX-BF16, AMX-TILE, AMX-INT8 */
+  if (leaf == 7 && subleaf == 1)
+    a |= 1u << 4; /* AVX-VNNI */
   regs[REG_RAX] = a, regs[REG_RBX] = b, regs[REG_RCX] = c, regs[REG_RDX] = d;
   return 2;
 }
@@ -325,7 +410,7 @@ static void handle(int number, siginfo_t *info, void *context) {
   else if (code[0] == 0x06 && code[1] == 0x01 && code[2] == 0xd0)
     length = get_saved_state(regs);
   else
-    length = execute(code, regs);
+    length = execute(code, context);
   regs[REG_RIP] += (greg_t)length;
 }
 
