@@ -47,7 +47,8 @@ public:
     double operations = 0;
     // Several rows could use the matrix unit, if there is one.
     bool matrix = row.peak != Peak::Float && row.m > 1 && level->matrix != ::quanta::MatrixUnit::None;
-    auto peak = getPeak(matrix ? Peak::Matrix : row.peak, operations);
+    Peak unit = row.peak == Peak::BFloat ? Peak::BFloatMatrix : Peak::Matrix;
+    auto peak = getPeak(matrix ? unit : row.peak, operations);
     if (!peak)
       return peak.takeError();
 

@@ -1,5 +1,6 @@
 //===- Limits.cpp - Kernels that do one thing as fast as the machine can --------------------------------------------------===//
 #include "Workload.h"
+#include "quanta/Codegen/BFloatDot.h"
 #include "quanta/Codegen/Codegen.h"
 #include "quanta/Codegen/IntegerDot.h"
 #include "quanta/Codegen/MatrixUnit.h"
@@ -69,12 +70,13 @@ void emitPeak(KernelBuilder &b, Value data, Value out, Value zero, int64_t steps
 }
 
 /// Products of random matrices in registers: two of activations, two of codes, four of sums. Of zeros they would take less power, and time.
-void emitMatrixPeak(KernelBuilder &b, Value data, Value out, int64_t steps) {
+void emitMatrixPeak(KernelBuilder &b, MatrixElement element, Value data, Value out, int64_t steps) {
+  Type type = cast<MemRefType>(out.getType()).getElementType();
   b.parallel(b.index(cast<MemRefType>(out.getType()).getDimSize(0)), [&](Value task) {
     SmallVector<Value> operands, sums;
     for (int64_t i = 0; i < 4; ++i) {
-      operands.push_back(emitMatrixLoad(b, data, {b.index(16 * i), b.index(0)}));
-      sums.push_back(emitMatrixZero(b));
+      operands.push_back(emitMatrixLoad(b, element, data, {b.index(16 * i), b.index(0)}));
+      sums.push_back(emitMatrixZero(b, element));
     }
     sums = b.loop(b.index(0), b.index(steps), 1, sums, [&](Value, ValueRange carried) {
       SmallVector<Value> next;
@@ -82,10 +84,11 @@ void emitMatrixPeak(KernelBuilder &b, Value data, Value out, int64_t steps) {
         next.push_back(emitMatrixDot(b, sum, operands[i / 2], operands[2 + i % 2], /*codesAreSigned=*/true));
       return next;
     });
-    Value stored = b.scratch({16, 16}, b.getI32Type()), total = b.tileOf(0);
+    Value stored = b.scratch({16, 16}, type), total;
     for (Value sum : sums) {
       emitMatrixStore(b, sum, stored, {b.index(0), b.index(0)});
-      total = b.add(total, b.loadTile(stored, {b.index(0), b.index(0)}));
+      Value row = b.loadTile(stored, {b.index(0), b.index(0)});
+      total = !total ? row : element == MatrixElement::Byte ? b.add(total, row) : b.addf(total, row);
     }
     b.storeTile(total, out, {task, b.index(0)});
   });
@@ -128,9 +131,16 @@ struct EmitLimits : PassWrapper<EmitLimits, OperationPass<ModuleOp>> {
     if (kernel.getFamily() == "read") {
       emitReads(b, body->getArgument(0), data, out);
     } else if (kernel.getFamily() == "peak-matrix") {
-      emitMatrixPeak(b, data, out, kSteps);
+      emitMatrixPeak(b, MatrixElement::Byte, data, out, kSteps);
+    } else if (kernel.getFamily() == "peak-bfloat-matrix") {
+      emitMatrixPeak(b, MatrixElement::BFloat, data, out, kSteps);
     } else if (kernel.getFamily() == "peak-float") {
       emitPeak(b, data, out, b.tileOf(0.0f), kSteps, [&](Value sum, Value x, Value y) { return b.fma(x, y, sum); },
+               [&](Value x, Value y) { return b.addf(x, y); });
+    } else if (kernel.getFamily() == "peak-bfloat") {
+      auto words = [&](Value tile) { return Value(vector::BitCastOp::create(b, b.i32Tile(), tile)); };
+      emitPeak(b, data, out, b.tileOf(0.0f), kSteps,
+               [&](Value sum, Value x, Value y) { return multipliesBFloats(level) ? emitBFloatDot(b, sum, words(x), words(y)) : b.fma(x, y, sum); },
                [&](Value x, Value y) { return b.addf(x, y); });
     } else if (kernel.getFamily() == "peak-integer") {
       // The sum is a factor, too: where products are added in an instruction of their own, they would leave the loop.

@@ -44,6 +44,12 @@ static const std::vector<Suite> &getSuites() {
       {"t2", "#quanta.uniform<bits = 2, levels = 3>", "int8-token"},
       {"s1g128", "#quanta.uniform<bits = 1, group = 128>", "int8-token"},
       {"s1", "#quanta.uniform<bits = 1>", "int8-token"},
+      {"s8g128", "#quanta.uniform<bits = 8, group = 128>", "bf16"},
+      {"s4g128", "#quanta.uniform<bits = 4, group = 128>", "bf16"},
+      {"s4", "#quanta.uniform<bits = 4>", "bf16"},
+      {"u4g128", "#quanta.uniform<bits = 4, group = 128, zero = point>", "bf16"},
+      {"t2g128", "#quanta.uniform<bits = 2, group = 128, levels = 3>", "bf16"},
+      {"s4", "#quanta.uniform<bits = 4>", "f32"},
       {"s4g128", "#quanta.uniform<bits = 4, group = 128>", "f32"},
       {"s1g128", "#quanta.uniform<bits = 1, group = 128>", "f32"},
   };
@@ -149,6 +155,6 @@ llvm::Expected<std::vector<BenchmarkRow>> mlir::quanta::getBenchmarkRows(StringR
   for (const Shape &shape : found->shapes)
     for (const Format &format : found->formats)
       rows.push_back({name.str(), format.name.str(), format.encoding.str(), format.activation.str(), shape.m, shape.n, shape.k,
-                      found->cold, format.activation == "f32" ? Peak::Float : found->integerPeak});
+                      found->cold, format.activation == "f32" ? Peak::Float : format.activation == "bf16" ? Peak::BFloat : found->integerPeak});
   return rows;
 }

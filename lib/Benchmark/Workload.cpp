@@ -1,6 +1,6 @@
 //===- Workload.cpp - Models that do nothing but what is measured ---------------------------------------------------------===//
 #include "Workload.h"
-#include "quanta/Codegen/KernelBuilder.h"
+#include "quanta/Codegen/BFloatDot.h"
 #include "quanta/Dialect/IR/Quanta.h"
 #include "quanta/Support/Error.h"
 #include "mlir/AsmParser/AsmParser.h"
@@ -193,6 +193,8 @@ OwningOpRef<ModuleOp> mlir::quanta::buildLayers(MLIRContext &context, const Benc
       auto encoding = UniformAttr::get(&context, 8, UniformAttr::kRow, ZeroKind::Symmetric, f32, 0);
       x = QuantizeOp::create(model.b, RankedTensorType::get({row.m, row.k}, f32, encoding), x);
     }
+    if (row.activation == "bf16")
+      x = QuantizeOp::create(model.b, RankedTensorType::get({row.m, row.k}, f32, NarrowAttr::get(&context, BFloat16Type::get(&context))), x);
     if (row.activation == "sign")
       x = createSign(model.b, x);
     results.push_back(LinearOp::create(model.b, outputs[i], x, weight, Value()));
@@ -248,11 +250,12 @@ OwningOpRef<ModuleOp> mlir::quanta::buildPeak(MLIRContext &context, Peak peak, c
     StringRef family;
     double operations; ///< of an instruction
   };
-  static const Kind kinds[] = {{"peak-float", 2 * 16}, {"peak-integer", 2 * 64}, {"peak-popcount", 2 * 512}, {"peak-matrix", 2 * 16 * 16 * 64}};
+  static const Kind kinds[] = {{"peak-float", 2 * 16}, {"peak-integer", 2 * 64}, {"peak-popcount", 2 * 512}, {"peak-matrix", 2 * 16 * 16 * 64},
+                               {"peak-bfloat", 2 * 32}, {"peak-bfloat-matrix", 2 * 16 * 16 * 32}};
   const auto &[family, perInstruction] = kinds[static_cast<int>(peak)];
   RegisterTile registers = RegisterTile::get(level.vectorBits, level.vectorRegisters);
-  double perStep = perInstruction * (peak == Peak::Matrix ? 4 : registers.rows * registers.tiles);
+  double perStep = (peak == Peak::BFloat && !multipliesBFloats(level) ? kinds[0].operations : perInstruction) * (peak == Peak::Matrix || peak == Peak::BFloatMatrix ? 4 : registers.rows * registers.tiles);
   operations = perStep * kPeakSteps * kTasks;
-  Type element = peak == Peak::Float ? Type(Float32Type::get(&context)) : Type(IntegerType::get(&context, 32));
+  Type element = llvm::is_contained({Peak::Float, Peak::BFloat, Peak::BFloatMatrix}, peak) ? Type(Float32Type::get(&context)) : Type(IntegerType::get(&context, 32));
   return buildKernels(context, family, 1, RankedTensorType::get({kTasks, 16}, element), RankedTensorType::get({64, 16}, element));
 }

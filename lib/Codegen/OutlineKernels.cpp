@@ -6,6 +6,7 @@
 //===--------------------------------------------------------------------------------------------------------------------===//
 #include "ActivationFunction.h"
 #include "FoldZeros.h"
+#include "Kernels/BFloatLinear.h"
 #include "Kernels/CodedProduct.h"
 #include "Kernels/IntegerConv2D.h"
 #include "Kernels/IntegerLinear.h"
@@ -14,6 +15,7 @@
 #include "Kernels/Signs.h"
 #include "Kernels/VisionGrids.h"
 #include "ModuleMemory.h"
+#include "quanta/Codegen/BFloatDot.h"
 #include "quanta/Codegen/Codegen.h"
 #include "quanta/Codegen/KernelBuilder.h"
 #include "quanta/Dialect/IR/Packing.h"
@@ -202,7 +204,9 @@ private:
       if (stored == activations.end())
         return op.emitOpError() << "expected an encoded input to come from quanta.quantize";
       sized = stored->second.op.getInput();
-      if (hasIntegerLinear(activation, getEncoding(op.getWeight().getType()), type(op.getWeight()).getShape())) {
+      EncodingAttrInterface encoding = getEncoding(op.getWeight().getType());
+      ArrayRef<int64_t> shape = type(op.getWeight()).getShape();
+      if (hasIntegerLinear(activation, encoding, shape) || hasBFloatLinear(activation, encoding, shape)) {
         encode(stored->second);
         inputs = {stored->second.codes};
         weight->config.set("activation", activation);
@@ -210,7 +214,7 @@ private:
           if (auto affine = dyn_cast<AffineAttr>(activation); affine && failed(addZeros(op, affine)))
             return failure();
           appendParts(inputs, activation, op.getWeight());
-        } else {
+        } else if (isa<UniformAttr>(activation)) {
           inputs.push_back(stored->second.scales);
           if (stored->second.offsets) {
             // What a unit of offset adds to each row: as a zero point of −1 with a scale of 1 does.
@@ -364,8 +368,8 @@ private:
     Attribute encoding = getEncoding(op.getResult().getType());
     auto uniform = dyn_cast<UniformAttr>(encoding);
     bool dynamic = uniform && isTokenActivation(uniform);
-    if (!dynamic && !isa<AffineAttr, TwinAttr, Log2Attr>(encoding))
-      return op.emitOpError() << "activations can be encoded as #quanta.affine, #quanta.twin, #quanta.log2, or #quanta.uniform with "
+    if (!dynamic && !isa<AffineAttr, TwinAttr, Log2Attr, NarrowAttr>(encoding))
+      return op.emitOpError() << "activations can be encoded as #quanta.affine, #quanta.twin, #quanta.log2, #quanta.narrow, or #quanta.uniform with "
                                  "group = 0, scale = f32 and a symmetric zero and 2 to 8 bits or an offset and 1 to 7, but got " << encoding;
     if (dynamic && type(op.getInput()).getRank() == 2 && type(op.getInput()).isDynamicDim(1))
       return op.emitOpError() << "expected a static number of columns but got " << op.getInput().getType();
@@ -396,7 +400,7 @@ private:
     return arith::ConstantOp::create(b, DenseElementsAttr::get(RankedTensorType::get({columns}, b.getF32Type()), ArrayRef(values)));
   }
 
-  /// Bytes, for kernels that multiply integers; rank 2.
+  /// Bytes, for kernels that multiply integers, or bf16; rank 2.
   void encode(StoredActivation &stored) {
     if (stored.codes)
       return;
@@ -408,7 +412,8 @@ private:
     NamedAttrList config;
     config.set("activation", encoding);
     // Rows begin on cache lines, with zeros behind their ends.
-    SmallVector<Value> inputs{x}, outputs{empty({size(x, 0), b.getIndexAttr(getCodeColumns(encoding, columns))}, b.getI8Type())};
+    SmallVector<Value> inputs{x}, outputs{empty({size(x, 0), b.getIndexAttr(getCodeColumns(encoding, columns))},
+                                                    isa<NarrowAttr>(encoding) ? b.getI16Type() : b.getI8Type())};
     auto affine = dyn_cast<AffineAttr>(encoding);
     auto uniform = dyn_cast<UniformAttr>(encoding);
     bool offset = uniform && uniform.getZero() == ZeroKind::Offset;
@@ -486,6 +491,11 @@ private:
     if (isa<TwinAttr, Log2Attr>(Attribute(encoding)))
       return stored.values = generic({x}, {b.getMultiDimIdentityMap(type(x).getRank())}, empty(sizes(x), b.getF32Type()),
                                      [&](KernelBuilder &k, ValueRange args) { return emitNearest(k, encoding, args[0]); });
+    if (isa<NarrowAttr>(Attribute(encoding)))
+      return stored.values = generic({x}, {b.getMultiDimIdentityMap(type(x).getRank())}, empty(sizes(x), b.getF32Type()),
+                                     [&](KernelBuilder &k, ValueRange args) -> Value {
+                                       return arith::BitcastOp::create(k, k.getF32Type(), emitBFloatBits(k, args[0]));
+                                     });
     encode(stored);
     b.setInsertionPoint(stored.op);
     SmallVector<OpFoldResult> shape = sizes(x), zeros(2, b.getIndexAttr(0)), ones(2, b.getIndexAttr(1));

@@ -516,7 +516,7 @@ static llvm::Expected<std::string> checkValue(const RecipeOption &option, String
   case RecipeOption::Activation:
     if (value == "f32" || ActivationForm::parse(value))
       return value.str();
-    return wrong("'f32', or 'int' with 2 to 8 bits and '-token', '-tensor' or '-cluster', as 'int8-token'");
+    return wrong("'f32', 'bf16', or 'int' with 2 to 8 bits and '-token', '-tensor' or '-cluster', as 'int8-token'");
   case RecipeOption::Path:
     if (value.contains('"') && value.contains('\''))
       return wrong("a path without both kinds of quotes");

@@ -62,6 +62,8 @@ static std::string describeActivation(Attribute encoding) {
   if (auto affine = dyn_cast<AffineAttr>(encoding))
     return ("int" + Twine(affine.getBits()) + (affine.getSegmentCount() > 1 ? "-cluster" : "-tensor")).str();
   std::string text;
+  if (auto narrow = dyn_cast<NarrowAttr>(encoding))
+    encoding = TypeAttr::get(narrow.getType());
   llvm::raw_string_ostream(text) << encoding;
   return text;
 }

@@ -52,7 +52,7 @@ struct QuantizeActivations : public mlir::quanta::impl::QuantizeActivationsBase<
     form = ActivationForm::parse(act);
     unsigned attentionBits = parseAttention(act);
     if (!form && !attentionBits)
-      return fail("option 'act' must be f32 or intN-token, intN-tensor, intN-cluster, intN-attention with N from 2 to 8 but is '" + act + "'");
+      return fail("option 'act' must be f32, bf16 or intN-token, intN-tensor, intN-cluster, intN-attention with N from 2 to 8 but is '" + act + "'");
     if (range != "mse" && range != "minmax")
       return fail("option 'range' must be mse or minmax but is '" + range + "'");
     if (form && form->isStatic() && data.empty())
@@ -208,7 +208,9 @@ private:
     if (isa<LinearOp>(op) && type.getRank() > 2)
       x = tensor::CollapseShapeOp::create(b, x, collapseLeading(type.getRank()));
     type = cast<RankedTensorType>(x.getType());
-    if (!activation.encoding) { // with few bits half of the codes would be too many to lose where values have one sign
+    if (!activation.encoding && form->sharing == ActivationForm::Sharing::None) {
+      activation.encoding = NarrowAttr::get(&getContext(), b.getBF16Type());
+    } else if (!activation.encoding) { // with few bits half of the codes would be too many to lose where values have one sign
       ZeroKind zero = form->bits == 8 ? ZeroKind::Symmetric : ZeroKind::Offset;
       activation.encoding = UniformAttr::get(&getContext(), form->bits, UniformAttr::kRow, zero, b.getF32Type(), 0);
     }

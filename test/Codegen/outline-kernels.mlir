@@ -220,7 +220,7 @@ func.func @two_regions(%x: tensor<?x72xf32>) -> tensor<?x2xf32> {
 // -----
 
 func.func @activations_of_other_scales(%x: tensor<?x72xf32>) -> tensor<?x72xf32, #quanta.uniform<bits = 4>> {
-  // expected-error@+1 {{activations can be encoded as #quanta.affine, #quanta.twin, #quanta.log2, or #quanta.uniform with group = 0, scale = f32 and a symmetric zero and 2 to 8 bits or an offset and 1 to 7, but got #quanta.uniform<bits = 4>}}
+  // expected-error@+1 {{activations can be encoded as #quanta.affine, #quanta.twin, #quanta.log2, #quanta.narrow, or #quanta.uniform with group = 0, scale = f32 and a symmetric zero and 2 to 8 bits or an offset and 1 to 7, but got #quanta.uniform<bits = 4>}}
   %q = quanta.quantize %x : tensor<?x72xf32> to tensor<?x72xf32, #quanta.uniform<bits = 4>>
   return %q : tensor<?x72xf32, #quanta.uniform<bits = 4>>
 }

@@ -27,7 +27,7 @@
 // RUN: FileCheck %s --check-prefix=ACTREPORT < %t.json
 // ACTREPORT: "act": "int8-token"
 // RUN: not quantc %s -o %t.o --recipe 'rtn{act=int9}' 2>&1 | FileCheck %s --check-prefix=WRONG
-// WRONG: recipe 'rtn': option 'act' must be 'f32', or 'int' with 2 to 8 bits and '-token', '-tensor' or '-cluster', as 'int8-token', got 'int9'
+// WRONG: recipe 'rtn': option 'act' must be 'f32', 'bf16', or 'int' with 2 to 8 bits and '-token', '-tensor' or '-cluster', as 'int8-token', got 'int9'
 // RUN: not quantc %s -o %t.o --recipe 'rtn{act=int8-tensor}' 2>&1 | FileCheck %s --check-prefix=NODATA
 // NODATA: recipe 'rtn' with act=int8-tensor looks at data: give --calib=FILE
 // RUN: not quantc %s -o %t.mlir --calib not-there.npz --recipe 'rtn{act=int4-cluster}' --dump-pass-pipeline 2>&1 | FileCheck %s --check-prefix=STATIC

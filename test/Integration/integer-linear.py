@@ -4,7 +4,7 @@
 row and several, each level of instructions, one thread and more. Layers with one group a row are exact to the last bit, and so are those
 whose groups multiply the row's scale, for one row everywhere and for several where blocks of columns do not straddle groups. Most read
 bytes with a scale a token; OTHERS read fewer bits above an offset a token, known scales of one segment or more, with zero points, or
-two regions whose scales are a power of two apart.
+two regions whose scales are a power of two apart; and each kind of weight meets bf16, too.
 
 usage: integer-linear.py FOLDER [EMULATOR...]     with an emulator: the levels of Arm, run in it"""
 import pathlib
@@ -27,6 +27,7 @@ CPUS = ([("neoverse-v1", LENGTHS), ("neoverse-n1", ["neoverse-n1"]), ("cortex-a7
         else [(name, [None]) for name in ("native", amx.CPU, "skylake-avx512", amx.VNNI_CPU, "x86-64-v3", "x86-64-v2")])
 PAIRS = ["native", "skylake-avx512", "x86-64-v3"]
 SHAPES = [(37, 100), (16, 33), (5, 300), (130, 256), (48, 20), (21, 128)]
+LONG = (21, 4500) # several pieces of a row
 KINDS = [(bits, zero, 0) for bits in range(1, 9) for zero in ("symmetric", "point", "offset")]
 KINDS += [(2, zero, 3) for zero in ("symmetric", "offset", "symmetric", "symmetric", "symmetric")]
 GROUPS = [0, 32, 20, -1, 64, 7, 128]
@@ -45,6 +46,9 @@ OTHERS += [(0, (4, "offset", 0), 32, ("twin", 8, 0.00130, 4, True)), (1, (8, "sy
            (4, (8, "point", 0), 0, ("twin", 8, 0.0021, 5, True)), (3, (8, "symmetric", 0), 0, ("twin", 8, 0.00131, 4, True))]
 # So wide that tasks of the matrix unit have several panels.
 OTHERS += [((2100, 20), (4, "offset", 0), 0, None)]
+# Of a bf16 and every kind of weight, then long rows.
+OTHERS += [(i % len(SHAPES), kind, GROUPS[i % len(GROUPS)], ("bf16",)) for i, kind in enumerate(KINDS)]
+OTHERS += [(LONG, (4, "symmetric", 0), 0, ("bf16",)), (LONG, (4, "point", 0), 128, ("bf16",)), (LONG, (2, "offset", 3), 3000, ("bf16",))]
 # Shape, weights, their group, activations, bits of the multiples: rows that kernels for several rows see as one, and rows in groups.
 MULTIPLES = [(3, (4, "symmetric", 0), 32, None, 4), (3, (4, "symmetric", 0), 128, None, 4), (3, (3, "symmetric", 0), 64, None, 5),
              (3, (2, "symmetric", 0), 32, None, 6), (3, (1, "symmetric", 0), 64, None, 7), (0, (2, "symmetric", 3), 20, None, 7),
@@ -53,7 +57,8 @@ MULTIPLES = [(3, (4, "symmetric", 0), 32, None, 4), (3, (4, "symmetric", 0), 128
              (5, (2, "symmetric", 3), 7, None, 7), (2, (4, "symmetric", 0), 20, None, 2), (1, (3, "point", 0), 32, None, 4),
              (4, (4, "symmetric", 0), 64, None, 4), (5, (1, "symmetric", 0), 7, None, 7), (3, (4, "symmetric", 0), 8, None, 4),
              (3, (4, "symmetric", 0), 64, (4,), 4), (5, (2, "point", 0), 32, (8, [], [0.02], [-5]), 5),
-             (3, (4, "point", 0), 64, (4, [32, 96], [0.3, 0.4, 0.5], [0, 3, -1]), 3), (5, (3, "symmetric", 0), 64, ("twin", 8, 0.00130, 4, True), 5)]
+             (3, (4, "point", 0), 64, (4, [32, 96], [0.3, 0.4, 0.5], [0, 3, -1]), 3), (5, (3, "symmetric", 0), 64, ("twin", 8, 0.00130, 4, True), 5),
+             (3, (4, "symmetric", 0), 32, ("bf16",), 4), (5, (4, "point", 0), 16, ("bf16",), 3)]
 
 
 def layer(index, bits, zero, levels, group=None, act=None, shape=None, multiples=0):
@@ -106,7 +111,8 @@ def module(layers):
         bias, bias_type, q, act = "", "", f"%q{k}", TOKEN
         if one["act"]:
             q, (width, *known) = f"%s{i}", one["act"]
-            act = (f"#quanta.twin<bits = {known[0]}, scale = {known[1]:e} : f32, shift = {known[2]}, negative = {str(known[3]).lower()}>" if width == "twin" else
+            act = ("#quanta.narrow<bf16>" if width == "bf16" else
+                   f"#quanta.twin<bits = {known[0]}, scale = {known[1]:e} : f32, shift = {known[2]}, negative = {str(known[3]).lower()}>" if width == "twin" else
                    f"#quanta.affine<bits = {width}, splits = {known[0]}, scales = {known[1]}, zeros = {known[2]}>" if known else
                    f"#quanta.uniform<bits = {width}, zero = offset, scale = f32>")
             body.append(f"{q} = quanta.quantize %x{k} : tensor<?x{k}xf32> to tensor<?x{k}xf32, {act}>")
@@ -124,7 +130,10 @@ def module(layers):
 
 
 def quantize(x, act=None):
-    """Integers, what a unit of them is worth, and the value of 0."""
+    """Integers or numbers of bf16, what a unit of them is worth, and the value of 0."""
+    if act and act[0] == "bf16":
+        bits = x.view(np.uint32)
+        return ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32).astype(np.float64), np.float64(1), 0
     if act and act[0] == "twin":
         _, bits, scale, shift, negative = act
         steps, scale = 2 ** (bits - 1), np.float32(scale)
@@ -156,7 +165,7 @@ layers += [layer(i, *kind, group, act, shape) for i, (shape, kind, group, act) i
 layers += [layer(2 * i + (i % 5 == 4), *kind, group, act, shape, multiples) for i, (shape, kind, group, act, multiples) in enumerate(MULTIPLES)]
 cases = {}
 for rows in (1, 7, 150) if emulator else (1, 2, 7, 33, 300):
-    cases[rows] = {f"x{k}": rng.standard_normal((rows, k)).astype(np.float32) for k in {k for _, k in SHAPES}}
+    cases[rows] = {f"x{k}": rng.standard_normal((rows, k)).astype(np.float32) for k in {k for _, k in [*SHAPES, LONG]}}
     cases[rows]["x100"][0] = 0  # a token of zeros
     cases[rows]["x33"][-1] *= 1e-37
 
@@ -195,6 +204,7 @@ def check(cpu, compiled, core, used, environment=None):
             q, scale, offset = quantize(feed[f"x{one['decoded'].shape[1]}"], one["act"])
             want = ((q * scale.astype(np.float64) + offset) @ one["decoded"].T) + (0 if one["bias"] is None else one["bias"])
             bound = ((np.abs(q) * scale.astype(np.float64) + np.abs(offset)) @ np.abs(one["decoded"]).T).max() + 1
+            bound += 0 if one["bias"] is None else np.abs(one["bias"]).max()  # which sums of floats begin with
             error = np.abs(got - want).max() / bound
             checked += 1
             what = f"{cpu}: {one['encoding']}, {one['decoded'].shape}, {rows} rows"

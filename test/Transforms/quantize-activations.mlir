@@ -1,6 +1,7 @@
 // RUN: quant-opt %s -split-input-file --quanta-quantize-activations="keep=/kept" | FileCheck %s
 // RUN: quant-opt %s -split-input-file --quanta-quantize-activations=act=f32 | FileCheck %s --check-prefix=FLOAT
 // RUN: quant-opt %s -split-input-file --quanta-quantize-activations=act=int4-token | FileCheck %s --check-prefix=INT4
+// RUN: quant-opt %s -split-input-file --quanta-quantize-activations=act=bf16 | FileCheck %s --check-prefix=NARROW
 // RUN: not quant-opt %s -split-input-file --quanta-quantize-activations=act=int9-token 2>&1 | FileCheck %s --check-prefix=ACT
 // RUN: not quant-opt %s -split-input-file "--quanta-quantize-activations=only=(" 2>&1 | FileCheck %s --check-prefix=REGEX
 // RUN: quant-opt %s -split-input-file "--quanta-quantize-activations=act=int8-attention keep=/kept" | FileCheck %s --check-prefix=ATTENTION
@@ -8,9 +9,14 @@
 
 // FLOAT-NOT: quanta.quantize
 // INT4: #{{.*}} = #quanta.uniform<bits = 4, zero = offset, scale = f32>
-// ACT: error: option 'act' must be f32 or intN-token, intN-tensor, intN-cluster, intN-attention with N from 2 to 8 but is 'int9-token'
+// NARROW: #[[NARROW:.*]] = #quanta.narrow<bf16>
+// NARROW-LABEL: func @shared
+// NARROW: quanta.quantize %{{.*}} : tensor<?x8xf32> to tensor<?x8xf32, #[[NARROW]]>
+// NARROW-NOT: quanta.quantize
+// NARROW: func @named
+// ACT: error: option 'act' must be f32, bf16 or intN-token, intN-tensor, intN-cluster, intN-attention with N from 2 to 8 but is 'int9-token'
 // REGEX: error: option 'only' is not a regular expression
-// BITS: error: option 'act' must be f32 or intN-token, intN-tensor, intN-cluster, intN-attention with N from 2 to 8 but is 'int1-attention'
+// BITS: error: option 'act' must be f32, bf16 or intN-token, intN-tensor, intN-cluster, intN-attention with N from 2 to 8 but is 'int1-attention'
 
 #u4 = #quanta.uniform<bits = 4>
 

@@ -18,13 +18,13 @@
 namespace mlir::quanta {
 
 /// What a row's rate of operations is compared with.
-enum class Peak { Float, Integer, Popcount, Matrix };
+enum class Peak { Float, Integer, Popcount, Matrix, BFloat, BFloatMatrix };
 
 struct BenchmarkRow {
   std::string suite;
   std::string format;   ///< short name, as s4g128
   std::string encoding; ///< of the weights, as an attribute; empty: f32
-  std::string activation; ///< f32, int8-token (a scale a token) or sign
+  std::string activation; ///< f32, bf16, int8-token (a scale a token) or sign
   int64_t m, n, k;       ///< y[m, n] = x[m, k] · Wᵀ
   bool cold;             ///< walk over so many weights that none is cached
   Peak peak;

@@ -1,7 +1,8 @@
-//===- MatrixUnit.h - Products of matrices of bytes -----------------------------------------------------------*- C++ -*-===//
+//===- MatrixUnit.h - Products of matrices of bytes or bf16 -----------------------------------------------------------*- C++ -*-===//
 //
 // A register of the unit holds 16 rows of 64 bytes: activations are 16 rows by 64 columns of signed bytes, codes 64 columns by 16 rows of weights,
-// where word [w][r] has the columns 4w to 4w + 3 of row r in its bytes, which is how tiles of weights lie (quanta/Format/TileLayout.h).
+// where word [w][r] has the columns 4w to 4w + 3 of row r in its bytes, which is how tiles of weights lie (quanta/Format/TileLayout.h). Of bf16
+// there are 32 columns, and 2 in a word; sums are f32.
 //
 //===----------------------------------------------------------------------------------------------------------------------===//
 #ifndef QUANTA_CODEGEN_MATRIXUNIT_H
@@ -11,17 +12,18 @@
 
 namespace mlir::quanta {
 
-/// Columns of activations and codes in a register, and words of codes.
-constexpr int64_t kMatrixColumns = 64, kMatrixWords = kMatrixColumns / 4;
+/// Words of activations and codes in a row of a register.
+constexpr int64_t kMatrixWords = 16;
 
-/// Registers: 16 × 64 bytes, and 16 × 16 sums of 32 bits.
-Type getMatrixType(KernelBuilder &b);
-Type getMatrixSumType(KernelBuilder &b);
+/// What is multiplied.
+enum class MatrixElement { Byte, BFloat };
 
 /// 16 rows of 64 bytes from `indices` on; rows are as far apart as those of the last but one dimension.
-Value emitMatrixLoad(KernelBuilder &b, Value memref, ValueRange indices);
-Value emitMatrixZero(KernelBuilder &b);
-/// sums[t][r] + Σⱼ activations[t][j] · codes[j][r], exactly modulo 2³².
+Value emitMatrixLoad(KernelBuilder &b, MatrixElement element, Value memref, ValueRange indices);
+/// 16 × 16 sums of 32 bits.
+Value emitMatrixZero(KernelBuilder &b, MatrixElement element);
+/// sums[t][r] + Σⱼ activations[t][j] · codes[j][r], of bytes exactly modulo 2³²; whether their codes are signed. Of bf16 in order of j, rounded
+/// after each product.
 Value emitMatrixDot(KernelBuilder &b, Value sums, Value activations, Value codes, bool codesAreSigned);
 /// 16 rows of 16 sums.
 void emitMatrixStore(KernelBuilder &b, Value sums, Value memref, ValueRange indices);

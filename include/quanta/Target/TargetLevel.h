@@ -33,6 +33,12 @@ enum class MatrixUnit {
   X86Tiles, ///< AMX: 16 rows of 64 bytes a register
 };
 
+/// The instruction that multiplies pairs of bf16: lane i of an f32 sum grows by x[2i] · y[2i] + x[2i + 1] · y[2i + 1].
+enum class BFloatDot {
+  None,     ///< f32 is multiplied instead
+  X86Pairs, ///< vdpbf16ps; the unit for matrices, if there is one, has tdpbf16ps
+};
+
 struct TargetLevel {
   llvm::StringRef name;
   llvm::Triple::ArchType arch; ///< UnknownArch: any
@@ -46,6 +52,7 @@ struct TargetLevel {
   bool looksUp16;              ///< has one that picks any of 16 lanes of 32 bits for every lane
   bool permutesBits;           ///< has one that makes each bit of a byte from any of its bits
   MatrixUnit matrix;
+  BFloatDot bfloats;
 };
 
 /// Best first; the last one serves every processor.

@@ -1106,7 +1106,7 @@ def QuantizeActivations : Pass<"quanta-quantize-activations", "::mlir::ModuleOp"
   let summary = "let layers with encoded weights read activations in a few bits";
   let description = [{
     Puts a `quanta.quantize` in front of every `quanta.linear` and `quanta.conv2d` with an encoded constant weight and an f32 input,
-    so that kernels can multiply integers. Layers that read the same value share it. Leading dimensions of a linear layer's input
+    so that kernels can multiply integers, or pairs of bf16. Layers that read the same value share it. Leading dimensions of a linear layer's input
     are collapsed into one for the layer and expanded behind it. `act` says what shares a scale, N being 2 to 8 bits:
 
     * `intN-token`: each token (each row of the last dimension), found while the model runs: its largest magnitude / 127, or with
@@ -1114,6 +1114,8 @@ def QuantizeActivations : Pass<"quanta-quantize-activations", "::mlir::ModuleOp"
     * `intN-tensor`: the whole input; the range is chosen here, on data, with a zero point.
     * `intN-cluster`: each cluster of channels that `quanta-reorder` left on the layer, or the whole input where it left none,
       likewise (RPTQ, Yuan et al. 2023).
+    * `bf16`: nothing; each value is rounded to its 8 leading bits, `#quanta.narrow<bf16>`. No data, and errors as small as those of a
+      float: products with weights of up to 8 bits are exact in f32, and sums are of f32.
     * `f32` changes nothing.
     * `intN-attention` leaves layers alone and marks `quanta.attention` (`quanta.attention_bits`), so that its two products are those of codes:
       rows of queries, keys and probabilities and columns of values are divided by their largest magnitude / (2^(N−1) − 1), found while the
@@ -1125,7 +1127,7 @@ def QuantizeActivations : Pass<"quanta-quantize-activations", "::mlir::ModuleOp"
 
     Preconditions: weights have been quantized; for static ranges data. Left alone: layers whose node or weight name matches `keep`,
     those that do not match `only`, weights that are not constant or in float, inputs of rank 1 or with a dynamic last dimension;
-    with `intN-token` convolutions. Errors: an unknown `act` or `range`, a pattern that is no regular expression, missing or unfit
+    with `intN-token` and `bf16` convolutions. Errors: an unknown `act` or `range`, a pattern that is no regular expression, missing or unfit
     data, inputs that are not finite. Cost: linear in the ops; for static ranges a run of the model on the data, and a histogram of
     8192 bins for each range.
 
@@ -1137,7 +1139,7 @@ def QuantizeActivations : Pass<"quanta-quantize-activations", "::mlir::ModuleOp"
     ```
   }];
   let options = [
-    Option<"act", "act", "std::string", "\"int8-token\"", "precision of activations: f32 or intN-token, intN-tensor, intN-cluster">,
+    Option<"act", "act", "std::string", "\"int8-token\"", "precision of activations: f32, bf16 or intN-token, intN-tensor, intN-cluster">,
     Option<"only", "only", "std::string", "", "regular expression on node or weight names: these layers alone">,
     Option<"keep", "keep", "std::string", "", "regular expression on node or weight names: leave these layers' inputs in f32">,
     Option<"range", "range", "std::string", "\"mse\"", "how static ranges are chosen: mse or minmax">,

@@ -13,7 +13,9 @@ bool mlir::quanta::hasEpilogue(StringRef family, DictionaryAttr config) {
 bool mlir::quanta::storesSigns(StringRef family) { return family == "sign_linear" || family == "sign_conv2d"; }
 
 bool mlir::quanta::storesCodes(StringRef family, DictionaryAttr config) {
-  return family == "integer_conv2d" || family == "layer_norm" || family == "rms_norm" || (family == "linear" && config.contains("activation"));
+  if (family == "linear")
+    return config.contains("activation") && !isa<NarrowAttr>(config.get("activation"));
+  return family == "integer_conv2d" || family == "layer_norm" || family == "rms_norm";
 }
 
 Epilogue::Epilogue(KernelBuilder &b, const KernelArgs &args)

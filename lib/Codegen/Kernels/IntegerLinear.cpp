@@ -58,7 +58,7 @@ private:
   void withColumnSums(function_ref<void()> body) {
     emitColumnSums();
     body();
-    memref::DeallocOp::create(b, columnSums);
+    freeColumnSums();
   }
 
   /// The activations of columns `column` to `column + 3` of a row in every lane. Behind the last column, where codes are zero, anything.
@@ -444,6 +444,9 @@ SmallVector<float> mlir::quanta::getSegmentScales(Attribute activation) {
 }
 
 int64_t mlir::quanta::getCodeColumns(Attribute activation, int64_t columns) {
+  // One more, which the last pair of an odd number reads. So rows of a power of two do not compete for the same places of a cache, either.
+  if (isa<NarrowAttr>(activation))
+    return llvm::alignTo(columns + 1, 32);
   return llvm::alignTo(columns, 64) * (isa<TwinAttr>(activation) ? 2 : 1);
 }
 

@@ -22,7 +22,7 @@ struct IntegerPart {
 std::vector<IntegerPart> getIntegerParts(Attribute activation, UniformAttr weight, ArrayRef<int64_t> shape);
 /// The scale of each segment.
 SmallVector<float> getSegmentScales(Attribute activation);
-/// Bytes that a row of so many columns takes, zeros at the end of each region included.
+/// Codes that a row of so many columns takes, zeros at its end and at that of each region included.
 int64_t getCodeColumns(Attribute activation, int64_t columns);
 
 /// Whether emitIntegerLinear multiplies these: activations with a scale a row, or with known scales whose segments begin

@@ -31,17 +31,19 @@ using Pieces = SmallVector<std::function<void()>>;
 
 class IntegerMatrix {
 public:
-  explicit IntegerMatrix(IntegerOperands &operands) : x(operands), b(operands.b), weight(operands.weight) {
-    int64_t registers = llvm::divideCeil(x.mostPartColumns(), kMatrixColumns);
+  explicit IntegerMatrix(IntegerOperands &operands)
+      : x(operands), b(operands.b), weight(operands.weight), element(x.isBFloat ? MatrixElement::BFloat : MatrixElement::Byte),
+        registerColumns(kMatrixWords * x.wordColumns()) {
+    int64_t registers = llvm::divideCeil(x.mostPartColumns(), registerColumns);
     // Blocks that end within a register are decoded twice by chunks that meet there: longer chunks for them.
-    aligned = kMatrixWords % weight.blockWords() == 0;
+    aligned = kMatrixWords % x.blockWords() == 0;
     chunk = std::min<int64_t>(registers, aligned ? 2 : 4);
     partRegisters = llvm::alignTo(registers, chunk);
     int64_t words = chunk * kMatrixWords;
-    chunkBlocks = llvm::divideCeil(words + (aligned || partRegisters == chunk ? 0 : weight.blockWords() - 1), weight.blockWords());
+    chunkBlocks = llvm::divideCeil(words + (aligned || partRegisters == chunk ? 0 : x.blockWords() - 1), x.blockWords());
     // Bytes are multiplied where they lie, if registers do not reach beyond their end.
-    decodes = weight.blockWords() > 1 || !x.partsAreMultiplesOf(kMatrixColumns * chunk);
-    isCentred = decodes && weight.constantZero();
+    decodes = x.isBFloat || x.blockWords() > 1 || !x.partsAreMultiplesOf(registerColumns * chunk);
+    isCentred = x.isBFloat || (decodes && weight.constantZero());
     isSpread = !x.partTable && (x.partCount() == 1 || partRegisters == chunk);
   }
 
@@ -63,13 +65,14 @@ public:
 private:
   //===- Activations ------------------------------------------------------------------------------------------------------===//
 
-  /// packed [block of 16 rows, register of a part, 16 rows, 64 columns].
+  /// packed [block of 16 rows, register of a part, 16 rows, columns of a register].
   void packActivations() {
     int64_t registers = x.partCount() * partRegisters;
+    Type codeType = b.getIntegerType(32 / x.wordColumns());
     bool isStatic = !cast<MemRefType>(x.codes.getType()).isDynamicDim(0);
     Value blocks = b.ceilDiv(x.rows, kLanes);
     int64_t known = isStatic ? llvm::divideCeil(cast<MemRefType>(x.codes.getType()).getDimSize(0), kLanes) : ShapedType::kDynamic;
-    auto type = MemRefType::get({known, registers, kLanes, kMatrixColumns}, b.getI8Type());
+    auto type = MemRefType::get({known, registers, kLanes, registerColumns}, codeType);
     packed = memref::AllocOp::create(b, type, isStatic ? ValueRange() : ValueRange{blocks}, b.getI64IntegerAttr(64));
     Value none = b.index(0);
     b.parallel(b.mul(blocks, kLanes), [&](Value row) {
@@ -78,7 +81,7 @@ private:
         IntegerOperands::Part one = x.part(index);
         Value columns = arith::SelectOp::create(b, exists, one.columns, none);
         b.loop(none, b.index(partRegisters), 1, [&](Value reg) {
-          Value first = b.mul(reg, kMatrixColumns), left = b.max(b.sub(columns, first), none);
+          Value first = b.mul(reg, registerColumns), left = b.max(b.sub(columns, first), none);
           // Registers without columns read nothing.
           Value column = b.add(one.firstColumn, Value(arith::SelectOp::create(b, b.less(none, left), first, none)));
           vector::StoreOp::create(b, x.loadColumns(from, column, left), packed,
@@ -95,7 +98,7 @@ private:
     Value reg, word, block, stored;
   };
   Chunk chunkOf(const IntegerOperands::Part &one, Value index) {
-    Value reg = b.mul(index, chunk), word = b.mul(reg, kMatrixWords), block = b.div(word, weight.blockWords());
+    Value reg = b.mul(index, chunk), word = b.mul(reg, kMatrixWords), block = b.div(word, x.blockWords());
     return {reg, word, block, b.add(one.firstBlock, block)};
   }
 
@@ -105,7 +108,7 @@ private:
     if (!decodes)
       return pieces;
     // Chunks may reach beyond their part, but not beyond the weight.
-    bool whole = aligned && x.partsAreMultiplesOf(kMatrixColumns * chunk);
+    bool whole = aligned && x.partsAreMultiplesOf(registerColumns * chunk);
     // Multiples are the same for as many blocks as lie in a group.
     auto factors = std::make_shared<llvm::DenseMap<std::pair<int64_t, int64_t>, IntegerTiles::Factors>>();
     int64_t group = weight.groupBlocks(), run = std::min(group, chunkBlocks);
@@ -123,18 +126,24 @@ private:
               at->second = weight.factors(b, tile, b.div(from, group), isCentred);
             given = at->second;
           }
-          for (auto [i, word] : llvm::enumerate(weight.decode(b, tile, from, isCentred, given)))
-            b.storeTile(word, decoded, {slot, b.index(t), b.index(block * weight.blockWords() + i), b.index(0)});
+          for (auto [i, word] : llvm::enumerate(decode(tile, from, given)))
+            b.storeTile(word, decoded, {slot, b.index(t), b.index(block * x.blockWords() + i), b.index(0)});
         });
     return pieces;
   }
 
+  SmallVector<Value> decode(Value tile, Value block, std::optional<IntegerTiles::Factors> factors) {
+    if (x.isBFloat)
+      return x.decodeBFloats(tile, block, b.div(block, weight.groupBlocks()));
+    return weight.decode(b, tile, block, isCentred, factors);
+  }
+
   Value loadCodes(Value tile, int64_t t, const Chunk &at, int64_t reg, Value slot) {
     if (!decodes) {
-      return emitMatrixLoad(b, weight.codes(), {tile, b.add(at.stored, reg * kMatrixWords), b.index(0)});
+      return emitMatrixLoad(b, element, weight.codes(), {tile, b.add(at.stored, reg * kMatrixWords), b.index(0)});
     }
-    Value word = b.sub(at.word, b.mul(at.block, weight.blockWords()));
-    return emitMatrixLoad(b, decoded, {slot, b.index(t), b.add(word, reg * kMatrixWords), b.index(0)});
+    Value word = b.sub(at.word, b.mul(at.block, x.blockWords()));
+    return emitMatrixLoad(b, element, decoded, {slot, b.index(t), b.add(word, reg * kMatrixWords), b.index(0)});
   }
 
   //===- Products ---------------------------------------------------------------------------------------------------------===//
@@ -148,7 +157,7 @@ private:
       SmallVector<Value> codes(kWidth);
       for (int64_t h = 0; h < height; ++h) {
         Value activations = emitMatrixLoad(
-            b, packed, {b.add(block, h), b.add(b.add(firstRegister, at.reg), reg), b.index(0), b.index(0)});
+            b, element, packed, {b.add(block, h), b.add(b.add(firstRegister, at.reg), reg), b.index(0), b.index(0)});
         for (int64_t t = 0; t < kWidth; ++t) {
           if (!codes[t])
             codes[t] = loadCodes(tiles[t], t, at, reg, slot);
@@ -171,8 +180,8 @@ private:
     IntegerOperands::Part one = x.part(index);
     SmallVector<Value> carried{slot};
     for (int64_t i = 0; i < height * kWidth; ++i)
-      carried.push_back(emitMatrixZero(b));
-    Value count = x.partTable ? b.ceilDiv(one.columns, chunk * kMatrixColumns) : b.index(partChunks());
+      carried.push_back(emitMatrixZero(b, element));
+    Value count = x.partTable ? b.ceilDiv(one.columns, chunk * registerColumns) : b.index(partChunks());
     Value firstRegister = b.mul(index, partRegisters), zero = b.index(0);
     auto step = [&](Value i, ValueRange values) {
       Value other = b.sub(b.index(1), values[0]);
@@ -222,9 +231,9 @@ private:
 
   void emitTask(Value firstPanel, Value endPanel, Value begin, Value end) {
     if (decodes)
-      decoded = b.scratch({2, kWidth, chunkBlocks * weight.blockWords(), kLanes}, b.getI32Type());
+      decoded = b.scratch({2, kWidth, chunkBlocks * x.blockWords(), kLanes}, b.getI32Type());
     auto sums = [&](Type type) { return b.scratch({kUnitRows, kWidth * kLanes}, type); };
-    products = sums(b.getI32Type());
+    products = sums(x.isBFloat ? Type(b.getF32Type()) : b.getI32Type());
     totals = x.partCount() > 1 ? sums(b.getF32Type()) : Value();
     Value zero = b.index(0), one = b.index(1), rowsOfPanel = b.sub(end, begin), lastPanel = b.sub(endPanel, one);
     if (totals)
@@ -365,6 +374,8 @@ private:
   IntegerOperands &x;
   KernelBuilder &b;
   const IntegerTiles &weight;
+  MatrixElement element;
+  int64_t registerColumns;
   int64_t chunk, partRegisters, chunkBlocks; ///< registers of a chunk and of a part, blocks that a chunk decodes
   bool aligned, decodes;
   bool isCentred; ///< zero is subtracted from codes as they are decoded

@@ -2,16 +2,19 @@
 #include "IntegerOperands.h"
 #include "Kernels.h"
 #include "Signs.h"
+#include "quanta/Codegen/BFloatDot.h"
 #include "quanta/Codegen/IntegerDot.h"
 #include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 using namespace mlir::quanta;
 
-static Value toFloat(KernelBuilder &b, Value integers) { return arith::SIToFPOp::create(b, b.f32Tile(), integers); }
+static Value toFloat(KernelBuilder &b, Value sums) {
+  return sums.getType() == b.f32Tile() ? sums : Value(arith::SIToFPOp::create(b, b.f32Tile(), sums));
+}
 
 IntegerOperands::IntegerOperands(KernelBuilder &b, const KernelArgs &args)
-    : b(b), epilogue(b, args),
+    : b(b), isBFloat(isa_and_present<NarrowAttr>(args.config.get("activation"))), epilogue(b, args),
       weight(cast<UniformAttr>(Attribute(cast<PackedAttr>(args.config.get("encoding")).getBase())), args.getInts(args.has("matrix") ? "matrix" : "shape"),
                    args.weights),
       codes(args.inputs[0]), rows(b.dim(codes, 0)) {
@@ -27,7 +30,7 @@ IntegerOperands::IntegerOperands(KernelBuilder &b, const KernelArgs &args)
     else
       partTable = inputs[0], factors = inputs[1];
     inputs = inputs.drop_front(partTable ? 2 : 0);
-  } else {
+  } else if (!isBFloat) {
     scales = inputs[0];
     if (cast<UniformAttr>(activation).getZero() == ZeroKind::Offset)
       offsets = inputs[1], weightSums = inputs[2];
@@ -78,10 +81,11 @@ void IntegerOperands::ifRows(int64_t fewest, function_ref<void()> many, function
 Value IntegerOperands::loadColumns(Value row, Value column, Value count) {
   if (signColumns)
     return loadSigns(row, column, count);
-  auto bytes = VectorType::get({4 * kLanes}, b.getI8Type());
-  Value zeros = arith::ConstantOp::create(b, DenseElementsAttr::get(bytes, int8_t(0)));
-  Value exist = vector::CreateMaskOp::create(b, VectorType::get({4 * kLanes}, b.getI1Type()), ValueRange{count});
-  return vector::MaskedLoadOp::create(b, bytes, codes, ValueRange{row, column}, exist, zeros);
+  int64_t width = kLanes * wordColumns();
+  auto type = VectorType::get({width}, b.getIntegerType(32 / wordColumns()));
+  Value zeros = arith::ConstantOp::create(b, b.getZeroAttr(type));
+  Value exist = vector::CreateMaskOp::create(b, VectorType::get({width}, b.getI1Type()), ValueRange{count});
+  return vector::MaskedLoadOp::create(b, type, codes, ValueRange{row, column}, exist, zeros);
 }
 
 /// Byte 4i + j of a word's 32 is its bit 8j + i, as of a word of weights of one bit that is decoded.
@@ -118,40 +122,69 @@ Value IntegerOperands::loadSigns(Value row, Value column, Value count) {
 }
 
 void IntegerOperands::emitColumnSums() {
-  constexpr int64_t kWidth = 4 * kLanes;
-  auto type = MemRefType::get({cast<MemRefType>(codes.getType()).getDimSize(0), partCount()}, b.getI32Type());
+  if (isBFloat && !weight.hasOffset())
+    return;
+  auto type = MemRefType::get({cast<MemRefType>(codes.getType()).getDimSize(0), partCount()}, isBFloat ? Type(b.getF32Type()) : b.getI32Type());
   SmallVector<Value> sizes;
   if (type.isDynamicDim(0))
     sizes.push_back(rows);
   columnSums = memref::AllocOp::create(b, type, sizes, b.getI64IntegerAttr(64));
-  auto i8s = VectorType::get({kWidth}, b.getI8Type());
-  Value ones = b.tileOf(0x01010101), none = arith::ConstantOp::create(b, DenseElementsAttr::get(i8s, int8_t(0)));
   int64_t perTask = std::max<int64_t>(1, 65536 / weight.columns());
   b.parallel(b.ceilDiv(rows, perTask), [&](Value task) {
     Value first = b.mul(task, perTask);
     b.loop(first, b.min(rows, b.add(first, perTask)), 1, [&](Value row) {
       b.loop(b.index(0), b.index(partCount()), 1, [&](Value index) {
         Part one = part(index);
-        Value begin = one.firstColumn, columns = one.columns;
-        auto add = [&](Value column, Value sum, bool whole) {
-          Value loaded = vector::LoadOp::create(b, i8s, codes, ValueRange{row, b.add(begin, column)});
-          if (!whole) {
-            Value mask = vector::CreateMaskOp::create(b, VectorType::get({kWidth}, b.getI1Type()), ValueRange{b.sub(columns, column)});
-            loaded = arith::SelectOp::create(b, mask, loaded, none);
-          }
-          return emitIntegerDot(b, sum, ones, vector::BitCastOp::create(b, b.i32Tile(), loaded), 1);
-        };
-        Value whole = b.mul(b.div(columns, kWidth), kWidth);
-        Value sum = b.loop(b.index(0), whole, kWidth, ValueRange{b.tileOf(0)}, [&](Value column, ValueRange carried) {
-          return SmallVector<Value>{add(column, carried[0], true)};
-        })[0];
-        if (!partsAreMultiplesOf(kWidth))
-          sum = b.select(b.less(whole, columns), TypeRange{sum.getType()}, [&] { return SmallVector<Value>{add(whole, sum, false)}; },
-                         [&] { return SmallVector<Value>{sum}; })[0];
+        Value sum = isBFloat ? sumBFloats(row, one) : sumBytes(row, one);
         memref::StoreOp::create(b, b.reduceAdd(sum), columnSums, ValueRange{row, index});
       });
     });
   });
+}
+
+void IntegerOperands::freeColumnSums() {
+  if (columnSums)
+    memref::DeallocOp::create(b, columnSums);
+}
+
+Value IntegerOperands::sumBytes(Value row, const Part &one) {
+  constexpr int64_t kWidth = 4 * kLanes;
+  auto i8s = VectorType::get({kWidth}, b.getI8Type());
+  Value ones = b.tileOf(0x01010101), none = arith::ConstantOp::create(b, DenseElementsAttr::get(i8s, int8_t(0)));
+  auto add = [&](Value column, Value sum, bool whole) {
+    Value loaded = vector::LoadOp::create(b, i8s, codes, ValueRange{row, b.add(one.firstColumn, column)});
+    if (!whole) {
+      Value mask = vector::CreateMaskOp::create(b, VectorType::get({kWidth}, b.getI1Type()), ValueRange{b.sub(one.columns, column)});
+      loaded = arith::SelectOp::create(b, mask, loaded, none);
+    }
+    return emitIntegerDot(b, sum, ones, vector::BitCastOp::create(b, b.i32Tile(), loaded), 1);
+  };
+  Value whole = b.mul(b.div(one.columns, kWidth), kWidth);
+  Value sum = b.loop(b.index(0), whole, kWidth, ValueRange{b.tileOf(0)}, [&](Value column, ValueRange carried) {
+    return SmallVector<Value>{add(column, carried[0], true)};
+  })[0];
+  if (partsAreMultiplesOf(kWidth))
+    return sum;
+  return b.select(b.less(whole, one.columns), TypeRange{sum.getType()}, [&] { return SmallVector<Value>{add(whole, sum, false)}; },
+                  [&] { return SmallVector<Value>{sum}; })[0];
+}
+
+Value IntegerOperands::sumBFloats(Value row, const Part &one) {
+  Value none = arith::ConstantOp::create(b, DenseElementsAttr::get(VectorType::get({kLanes}, b.getI16Type()), int16_t(0)));
+  return b.loop(b.index(0), one.columns, kLanes, ValueRange{b.tileOf(0.0f)}, [&](Value column, ValueRange carried) {
+    Value found = b.loadMasked(codes, {row, b.add(one.firstColumn, column)}, b.mask(b.sub(one.columns, column)), none);
+    return SmallVector<Value>{b.addf(carried[0], widenBFloats(b, found))};
+  })[0];
+}
+
+SmallVector<Value> IntegerOperands::decodeBFloats(Value tile, Value block, Value group) {
+  std::optional<int32_t> zero = weight.constantZero();
+  Value zeros = zero ? Value() : weight.affine(b, tile, group).zero;
+  SmallVector<Value> pairs;
+  for (Value word : weight.decode(b, tile, block))
+    for (int64_t half : {0, 1})
+      pairs.push_back(emitBFloatPairs(b, word, half, weight.codeBits(), zeros, zero.value_or(0)));
+  return pairs;
 }
 
 Value IntegerOperands::addGroup(const IntegerTiles::Affine &affine, Value products, Value columnSum, Value sum) {

@@ -8,8 +8,8 @@
 
 namespace mlir::quanta {
 
-/// The operands of a linear layer of integers or of signs (Signs.h), and what happens to sums of products: they differ between
-/// kernels only in how the sums come about.
+/// The operands of a linear layer of integers, of signs (Signs.h) or of bf16 times integers, and what happens to sums of products: they
+/// differ between kernels only in how the sums come about.
 class IntegerOperands {
 public:
   IntegerOperands(KernelBuilder &b, const KernelArgs &args);
@@ -31,16 +31,22 @@ public:
 
   /// One body for so many rows or more, and another for fewer, which is emitted first.
   void ifRows(int64_t fewest, function_ref<void()> many, function_ref<void()> few);
-  /// 64 activations of a row from a column on, bytes in the order in which weights are decoded: `count` of them, then zeros.
+  /// 64 activations of a row from a column on, bytes (32 of bf16), in the order in which weights are decoded: `count` of them, then zeros.
   Value loadColumns(Value row, Value column, Value count);
 
-  /// Σ x of each row and part, which zero points are multiplied by: columnSums [rows, parts].
+  /// Σ x of each row and part, which zero points are multiplied by: columnSums [rows, parts]; of bf16 only if offsets are.
   void emitColumnSums();
+  void freeColumnSums();
+  /// The words that are multiplied in a block of so many columns, and the columns of a word.
+  int64_t blockWords() const { return weight.blockColumns() / wordColumns(); }
+  int64_t wordColumns() const { return isBFloat ? 2 : 4; }
+  /// The words of a block of a group as pairs of bf16, less zero points.
+  SmallVector<Value> decodeBFloats(Value tile, Value block, Value group);
   /// The weight's, times the activations'.
   IntegerTiles::Affine affine(Value tile, const Part &one);
   /// scale · (Σ q·x − zero · Σ x) + offset · Σ x, added to the sum over parts.
   Value addGroup(const IntegerTiles::Affine &affine, Value products, Value columnSum, Value sum);
-  /// The same of products from which zero · Σ x has been subtracted.
+  /// The same of products from which zero · Σ x has been subtracted; both sums may be floats.
   Value addScaled(const IntegerTiles::Affine &affine, Value products, Value columnSum, Value sum);
   /// What is stored: floats, or else codes.
   Value getResult() const { return epilogue.floats ? epilogue.floats : epilogue.codes; }
@@ -51,6 +57,7 @@ public:
   void storeCodes(Value bytes, Value row, Value tile, Value mask, Value exists);
 
   KernelBuilder &b;
+  bool isBFloat; ///< codes are bf16; products, then, and sums are floats
   Epilogue epilogue;
   IntegerTiles weight;
   std::vector<IntegerPart> parts;
@@ -61,6 +68,9 @@ public:
 
 private:
   Value loadSigns(Value row, Value column, Value count);
+  /// Of columns of a row, in lanes.
+  Value sumBytes(Value row, const Part &one);
+  Value sumBFloats(Value row, const Part &one);
 };
 
 } // namespace mlir::quanta

@@ -21,8 +21,10 @@ struct KernelArgs {
 using KernelEmitter = void (*)(KernelBuilder &, const KernelArgs &);
 
 // y[M, N] = x[M, K] · Wᵀ + bias. ins: x, bias?; weights: tiles of W; config: encoding, shape. With config `activation`, x is encoded
-// (IntegerLinear.h).
+// (IntegerLinear.h, BFloatLinear.h).
 void emitLinear(KernelBuilder &, const KernelArgs &);
+// The same where x is f32, whatever `activation` says.
+void emitFloatLinear(KernelBuilder &, const KernelArgs &);
 // y[B, H, M, N] = scale · lhs[B, H, M, K] · rhs[B|1, G|1, K, N] (or rhsᵀ); H a multiple of G. config: transpose_rhs?, scale.
 void emitMatmul(KernelBuilder &, const KernelArgs &);
 // As matmul, of codes that the kernel makes of its operands (CodedProduct.h). config: also lhs and rhs, their encodings. Scales of rows are those of rhsᵀ.
@@ -47,7 +49,7 @@ void emitCacheAppend(KernelBuilder &, const KernelArgs &);
 // T|1]?; weights: the arrays of the keys, of the values and, where keys are stored before their rotation, of cosines and sines;
 // config: key, value, cos?, sin? (types of the caches), repeats, scale.
 void emitAttention(KernelBuilder &, const KernelArgs &);
-// codes [M, K′] of x [M, K], signed bytes, zeros from column K on. config: activation, the encoding. ins: x; for several segments
+// codes [M, K′] of x [M, K], signed bytes or for #quanta.narrow<bf16> i16, zeros from column K on. config: activation, the encoding. ins: x; for several segments
 // of #quanta.affine also 1 / scale and the zero point of each column [K]. outs: codes; for #quanta.uniform also scales [M], and
 // offsets [M] if it has them.
 void emitQuantize(KernelBuilder &, const KernelArgs &);

@@ -1,4 +1,5 @@
 //===- Linear.cpp - Rows times a constant weight matrix -------------------------------------------------------------------===//
+#include "BFloatLinear.h"
 #include "FloatRow.h"
 #include "Gemm.h"
 #include "IntegerLinear.h"
@@ -45,8 +46,11 @@ static void emitRows(KernelBuilder &b, const KernelArgs &args) {
 }
 
 void mlir::quanta::emitLinear(KernelBuilder &b, const KernelArgs &args) {
-  if (args.has("activation"))
-    return emitIntegerLinear(b, args);
+  Attribute activation = args.config.get("activation");
+  (!activation ? emitFloatLinear : isa<NarrowAttr>(activation) ? emitBFloatLinear : emitIntegerLinear)(b, args);
+}
+
+void mlir::quanta::emitFloatLinear(KernelBuilder &b, const KernelArgs &args) {
   Value rows = b.dim(args.inputs[0], 0), one = b.index(1);
   APInt constant;
   bool known = matchPattern(rows, m_ConstantInt(&constant));

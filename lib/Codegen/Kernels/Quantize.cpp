@@ -1,7 +1,8 @@
-//===- Quantize.cpp - Activations become bytes --------------------------------------------------------------------------------===//
+//===- Quantize.cpp - Activations become codes --------------------------------------------------------------------------------===//
 #include "Quantize.h"
 #include "Kernels.h"
 #include "VisionGrids.h"
+#include "quanta/Codegen/BFloatDot.h"
 #include "quanta/Dialect/IR/Quanta.h"
 
 using namespace mlir;
@@ -29,7 +30,7 @@ Value mlir::quanta::emitByte(KernelBuilder &b, Value rounded) {
 
 namespace {
 
-/// Rows of floats to rows of bytes, which are filled up with zeros.
+/// Rows of floats to rows of codes, which are filled up with zeros.
 class QuantizeRows {
 public:
   QuantizeRows(KernelBuilder &b, const KernelArgs &args)
@@ -45,6 +46,8 @@ public:
       b.loop(first, b.min(rows, b.add(first, perTask)), 1, [&](Value row) {
         if (auto affine = dyn_cast<AffineAttr>(encoding))
           emitStatic(row, affine);
+        else if (isa<NarrowAttr>(encoding))
+          emitNarrow(row);
         else if (auto twin = dyn_cast<TwinAttr>(encoding))
           emitRegions(row, twin);
         else
@@ -65,15 +68,19 @@ private:
     if (whole < columns)
       body(b.index(whole), false);
   }
-  VectorType bytes() { return VectorType::get({kLanes}, b.getI8Type()); }
+  Type codeType() { return cast<MemRefType>(codes.getType()).getElementType(); }
   /// `rounded`: integers of small magnitude.
   void store(Value rounded, Value row, Value column) { b.storeTile(emitByte(b, rounded), codes, {row, column}); }
   /// Columns from one region of codes to the next.
-  int64_t region() { return llvm::alignTo(columns, 64); }
+  int64_t region() {
+    int64_t stored = cast<MemRefType>(codes.getType()).getDimSize(1);
+    return isa<TwinAttr>(args.config.get("activation")) ? stored / 2 : stored;
+  }
   /// Zeros from the last column of each region on.
   void fill(Value row) {
     int64_t stored = cast<MemRefType>(codes.getType()).getDimSize(1);
-    Value none = arith::ConstantOp::create(b, DenseElementsAttr::get(bytes(), int8_t(0)));
+    auto lanes = VectorType::get({kLanes}, codeType());
+    Value none = arith::ConstantOp::create(b, b.getZeroAttr(lanes));
     for (int64_t first = 0; first < stored; first += region())
       for (int64_t column = llvm::alignTo(columns, kLanes); column < region(); column += kLanes)
         b.storeTile(none, codes, {row, b.index(first + column)});
@@ -98,6 +105,13 @@ private:
       if (!full) // beyond the row there is no zero point
         code = arith::SelectOp::create(b, mask, code, zeros);
       store(code, row, column);
+    });
+  }
+
+  void emitNarrow(Value row) {
+    forTiles([&](Value column, bool full) {
+      Value code = b.shiftRight(emitBFloatBits(b, load(row, column, full)), 16);
+      b.storeTile(arith::TruncIOp::create(b, VectorType::get({kLanes}, codeType()), code), codes, {row, column});
     });
   }
 

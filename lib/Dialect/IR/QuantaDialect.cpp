@@ -56,6 +56,8 @@ struct EncodingAliases : public OpAsmDialectInterface {
       os << "twin" << twin.getBits() << "m" << twin.getShift();
     } else if (auto log = dyn_cast<Log2Attr>(attr)) {
       os << (log.getRoot() ? "logroot" : "log") << log.getBits();
+    } else if (auto narrow = dyn_cast<NarrowAttr>(attr)) {
+      os << "narrow_" << narrow.getType();
     } else if (auto packed = dyn_cast<PackedAttr>(attr)) {
       if (packed.getBase())
         name(packed.getBase(), os);

@@ -51,7 +51,7 @@ static bool isLeaf(Attribute encoding) { return getCodeSpec(encoding, {}).has_va
 /// Encodings whose stored columns are the logical ones.
 static bool keepsOrder(Attribute encoding) {
   auto split = dyn_cast<SplitAttr>(encoding);
-  return !isa<PackedAttr, AffineAttr, TwinAttr, Log2Attr>(encoding) && !(split && split.getKind() == SplitKind::Columns);
+  return !isa<PackedAttr, AffineAttr, TwinAttr, Log2Attr, NarrowAttr>(encoding) && !(split && split.getKind() == SplitKind::Columns);
 }
 
 /// The stored bits of `count` consecutive codes of a leaf.
@@ -355,7 +355,7 @@ LogicalResult PackedAttr::verifyEncoding(ArrayRef<int64_t> shape, Type elementTy
                                          function_ref<InFlightDiagnostic()> emitError) const {
   if (getRows() != ::quanta::kTileRows)
     return emitError() << "expected tiles of " << ::quanta::kTileRows << " rows but got " << getRows();
-  if (isa_and_present<PackedAttr, CacheAttr, AffineAttr, TwinAttr, Log2Attr>(Attribute(getBase())))
+  if (isa_and_present<PackedAttr, CacheAttr, AffineAttr, TwinAttr, Log2Attr, NarrowAttr>(Attribute(getBase())))
     return emitError() << "expected a logical encoding to pack but got " << getBase();
   if (getBase())
     return cast<VerifiableTensorEncoding>(Attribute(getBase())).verifyEncoding(shape, elementType, emitError);

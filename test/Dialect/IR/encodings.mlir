@@ -13,6 +13,7 @@
 // CHECK-DAG: #twin4m1 = #quanta.twin<bits = 4, scale = 2.500000e-01 : f32, shift = 1, negative = true>
 // CHECK-DAG: #log4 = #quanta.log2<bits = 4, scale = 1.000000e+00 : f32>
 // CHECK-DAG: #logroot7 = #quanta.log2<bits = 7, scale = 5.000000e-01 : f32, root = true>
+// CHECK-DAG: #narrow_bf16 = #quanta.narrow<bf16>
 #ternary = #quanta.uniform<bits = 2, levels = 3>
 #planes = #quanta.planes<count = 2, group = 8, mean = true, scale = f32>
 #columns = #quanta.split<columns, count = 3, high = #quanta.uniform<bits = 4>, low = #quanta.planes<count = 1>>
@@ -56,4 +57,5 @@ func.func private @declared(tensor<10x8xf32, #mask>)
 func.func private @activations(tensor<?x3x50x50xf32, #quanta.twin<bits = 8, scale = 2.44140625e-04 : f32, shift = 5>>,
                                tensor<?x8xf32, #quanta.twin<bits = 4, scale = 0.25 : f32, shift = 1, negative = true>>,
                                tensor<?x8xf32, #quanta.log2<bits = 4, scale = 1.0 : f32>>,
-                               tensor<?x8xf32, #quanta.log2<bits = 7, scale = 0.5 : f32, root = true>>)
+                               tensor<?x8xf32, #quanta.log2<bits = 7, scale = 0.5 : f32, root = true>>,
+                               tensor<?x8xf32, #quanta.narrow<bf16>>)

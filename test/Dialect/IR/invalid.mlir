@@ -411,6 +411,16 @@ func.func @quantize_nothing(%x: tensor<?x8xf32>) {
 
 // -----
 
+// expected-error@+1 {{expected bf16 but got 'f16'}}
+func.func private @narrow_type(tensor<8xf32, #quanta.narrow<f16>>)
+
+// -----
+
+// expected-error@+1 {{expected f32 activations of rank 1 or more for a narrow encoding}}
+func.func private @narrow_element(tensor<8xf16, #quanta.narrow<bf16>>)
+
+// -----
+
 // expected-error@+1 {{expected 2 to 8 bits but got 9}}
 func.func private @twin_bits(tensor<8xf32, #quanta.twin<bits = 9, scale = 1.0 : f32, shift = 1>>)
 

@@ -13,7 +13,7 @@ import subprocess
 # The host, with what the level x86-amx needs besides; the least CPU of the level x86-avx-vnni.
 CPU, VNNI_CPU = "native+amx-tile+amx-int8+amx-bf16", "x86-64-v3+avxvnni"
 # What it needs that the emulator has, and what it needs besides.
-NEEDED = {CPU: ("amx_tile amx_int8 amx_bf16", "avx512f avx512bw avx512_vnni avx512_vpopcntdq gfni"),
+NEEDED = {CPU: ("amx_tile amx_int8 amx_bf16", "avx512f avx512bw avx512_vnni avx512_vpopcntdq avx512_bf16 gfni"),
           VNNI_CPU: ("avx_vnni", "avx2 fma f16c movbe bmi2")}
 
 

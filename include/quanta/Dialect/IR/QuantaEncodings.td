@@ -263,6 +263,21 @@ def Quanta_TwinAttr : Quanta_Encoding<"Twin", "twin"> {
   let genVerifyDecl = 1;
 }
 
+def Quanta_NarrowAttr : Quanta_Encoding<"Narrow", "narrow"> {
+  let summary = "activations rounded to a narrower floating-point type";
+  let description = [{
+    Each value is the nearest one of `type`, half to even; bf16 has 8 significant bits and the range of f32. Nothing is shared between
+    values, so that neither data nor a pass over a row is needed.
+
+    Component: `codes`, of `type`. Stored bits: its width a value.
+
+    Example: `tensor<?x384xf32, #quanta.narrow<bf16>>`
+  }];
+  let parameters = (ins "::mlir::Type":$type);
+  let assemblyFormat = "`<` $type `>`";
+  let genVerifyDecl = 1;
+}
+
 def Quanta_Log2Attr : Quanta_Encoding<"Log2", "log2"> {
   let summary = "activations from zero on as powers of 2 or √2";
   let description = [{

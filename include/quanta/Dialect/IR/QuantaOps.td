@@ -245,6 +245,7 @@ def Quanta_QuantizeOp : Quanta_ComputeOp<"quantize"> {
     * `#quanta.affine`: scales and zero points are known; values beyond the codes become the nearest code's.
 
     * `#quanta.twin` and `#quanta.log2`: likewise, on the grids that they describe.
+    * `#quanta.narrow`: the nearest value of the narrower type; what lies beyond its range becomes infinite.
 
     C1: `input` is f32 without an encoding, of rank 2 for `uniform`, or of more where products of two activations read it. C2: the result has the same shape and an encoding.
 
