@@ -27,7 +27,11 @@ static constexpr int64_t kTaskPixels = 196;
 bool mlir::quanta::hasQuadConv2D(Attribute weight, ArrayRef<int64_t> shape, int64_t groups, RankedTensorType x, RankedTensorType y) {
   auto uniform = dyn_cast_or_null<UniformAttr>(weight);
   auto known = [](RankedTensorType type) { return llvm::none_of(type.getShape().drop_front(), ShapedType::isDynamic); };
-  return uniform && groups == 1 && uniform.getGroupCount(getMatrixShape(shape).second) == 1 && uniform.getGroup() >= 0 && known(x) && known(y) && y.getDimSize(2) > 0 && y.getDimSize(3) > 0;
+  if (!uniform || groups != 1 || uniform.getGroup() < 0 || !known(x) || !known(y) || y.getDimSize(2) <= 0 || y.getDimSize(3) <= 0)
+    return false;
+  // A row's group must hold channels that fill up words, too.
+  int64_t channels = x.getDimSize(1), columns = getMatrixShape(shape).second;
+  return channels > 0 && uniform.getGroupCount(columns / channels * llvm::alignTo(channels, kQuad)) == 1;
 }
 
 /// What is stored for a weight of zero; a single bit has nothing for it.
