@@ -10,7 +10,7 @@ second of one window of 256, or images a second of 32, the median of --rounds pr
 --seconds of runs, behind the words of --quiet: say a command that keeps other processes away. `MiB` is what loading and
 running adds to a process, one thread; `start` the time from loading to the first result of that input; `file` what is stored,
 model and engine. ONNX Runtime's `MatMulNBits` models are made here, rounded to nearest in symmetric blocks of 128 with int8
-arithmetic (accuracy_level 4), its dynamic int8 ones by its own tool. The head of a language model stays in float everywhere.
+arithmetic (accuracy_level 4), its dynamic and static (QDQ) int8 ones by its own tool, with a scale a channel. The head of a language model stays in float everywhere.
 Recipes that look at data take --samples samples; with 0 rows that need data round to nearest instead, or are left out. A row
 that is in --out (one JSON object a line) is not measured again.
 """
@@ -37,7 +37,7 @@ OURS = {"float": (None, None), "int8": ("int8{act=int8-token}", "int8{act=int8-t
         "1.6 bits": ("ternary{act=int8-token}", "ternary{act=int8-tensor head=true}")}
 WITHOUT_DATA = {"4 bits": ("rtn{bits=4 group=128 act=int8-token}", None), "2 bits": ("rtn{bits=2 group=128 act=int8-token}", None),
                 "int8": ("int8{act=int8-token}", None)}
-THEIRS = {"ORT fp32": 0, "ORT dynamic int8": "dynamic", "ORT 8 bits": 8, "ORT 4 bits": 4, "ORT 2 bits": 2}
+THEIRS = {"ORT fp32": 0, "ORT dynamic int8": "dynamic", "ORT static int8": "static", "ORT 8 bits": 8, "ORT 4 bits": 4, "ORT 2 bits": 2}
 WINDOW, IMAGES, BLOCK = 256, 32, 128
 
 
@@ -165,6 +165,29 @@ def round_to_blocks(weight, bits):
     return packed.astype(np.uint8), scales
 
 
+def quantize_by_samples(source, target, model, excluded):
+    """ONNX Runtime's static int8, ranges from --samples samples."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+    if model in LANGUAGE:
+        tokens = np.load(os.path.join(data, "wt2_train.npy"))
+        samples = tokens[:arguments.samples * WINDOW].reshape(-1, 1, WINDOW).astype(np.int64)
+    else:
+        samples = read_images(data, "calib")[:arguments.samples, None]
+
+    class Samples(CalibrationDataReader):
+        def __init__(self, name):
+            self.feeds = iter([{name: sample} for sample in samples])
+
+        def get_next(self):
+            return next(self.feeds, None)
+
+    import onnx
+    quant_pre_process(source, target, skip_symbolic_shape=True)
+    quantize_static(target, target, Samples(onnx.load(target).graph.input[0].name), weight_type=QuantType.QInt8,
+                    activation_type=QuantType.QUInt8, per_channel=True, nodes_to_exclude=excluded)
+
+
 def make_theirs(model, kind, scratch):
     """Path and bits of a quantized weight; nothing if the tool finds nothing to quantize."""
     import onnx
@@ -177,10 +200,13 @@ def make_theirs(model, kind, scratch):
     if kind == 0:
         onnx.save(graph_model, target)
         return target, None
-    if kind == "dynamic":
+    if kind in ("dynamic", "static"):
         from onnxruntime.quantization import QuantType, quantize_dynamic
         head = [node.name for node in graph.node if set(node.output) & outputs] if model in LANGUAGE else []
-        quantize_dynamic(source, target, weight_type=QuantType.QInt8, per_channel=True, nodes_to_exclude=head)
+        if kind == "dynamic":
+            quantize_dynamic(source, target, weight_type=QuantType.QInt8, per_channel=True, nodes_to_exclude=head)
+        else:
+            quantize_by_samples(source, target, model, head)
         stored = {tensor.name: tensor for tensor in onnx.load(target).graph.initializer}
         names = [name for name in stored if name.endswith("_quantized")]
         count = sum(math.prod(stored[name].dims) for name in names)
@@ -257,6 +283,8 @@ def measure(model, row, scratch):
         path, bits, metric = compile_ours(model, recipe, scratch)
         engine = 0  # is in the file
     else:
+        if THEIRS[row] == "static" and not arguments.samples:
+            return {"skipped": "needs data"}
         made = make_theirs(model, THEIRS[row], scratch)
         if not made:
             return {"skipped": "nothing to quantize"}

@@ -1,4 +1,4 @@
-//===- MatrixUnit.cpp - Products of matrices of bytes or bf16 -----------------------------------------------------------------------===//
+//===- MatrixUnit.cpp - Products of matrices of bytes or bf16 ---------------------------------------------------------------===//
 #include "quanta/Codegen/MatrixUnit.h"
 #include "mlir/Dialect/AMX/AMXDialect.h"
 

@@ -1,7 +1,7 @@
 # REQUIRES: onnx, x86_64
 # RUN: %python %s %t
 """Products of signs behind each other, convolutions and linear layers: behind the first an affine of each channel, the sum with a residual and a
-clip, whose signs the second reads; alone, or while the floats are needed, too. Channels that fill words and that do not, borders, spellings of the
+clip, whose signs the second reads; alone, or while the floats are needed, too; behind the second a rectifier. Channels that fill words and that do not, borders, spellings of the
 sign, zeros everywhere, each level of instructions, one thread and more. Results are exact.
 
 usage: sign-chains.py FOLDER [EMULATOR...]     with an emulator: the levels of Arm, run in it"""
@@ -11,12 +11,16 @@ import sys
 
 import numpy as np
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "Inputs"))
+import amx
+
 rng = np.random.default_rng(0)
 folder = pathlib.Path(sys.argv[1])
 folder.mkdir(parents=True, exist_ok=True)
 # A product whose signs the next one reads: sizes of its input, its rows, the sign of zero, whether its floats are a result, too.
 CHAINS = [((40, 9, 11), 70, 0, True), ((33, 6, 5), 32, 1, False), ((64, 4, 16), 16, -1, True), ((7, 3, 3), 101, 0, False),
           ((100,), 37, 0, True), ((64,), 80, 0, False), ((70,), 32, 1, True), ((50,), 9, -1, False)]
+ROWS = 14  # enough for a matrix unit
 SIGNS = {
     0: "%n = arith.cmpf olt, %v, %zero : f32\n %a = arith.addf %v, %zero : f32\n %b = arith.select %n, %minus, %a : f32\n"
        "%p = arith.cmpf ogt, %v, %zero : f32\n %r = arith.select %p, %plus, %b : f32",
@@ -25,7 +29,7 @@ SIGNS = {
 }
 emulator = sys.argv[2:]
 CPUS = ([("neoverse-v1", "max,sve-max-vq=2"), ("a64fx", "a64fx"), ("cortex-a72", "cortex-a72")] if emulator
-        else [(name, None) for name in ("native", "x86-64-v2,skylake-avx512", "x86-64-v3", "x86-64-v2")])  # two CPUs share weights
+        else [(name, None) for name in ("native", amx.CPU, "x86-64-v2,skylake-avx512", "x86-64-v3", "x86-64-v2")])  # two CPUs share weights
 
 
 def constant(value):
@@ -114,8 +118,8 @@ for index, (sizes, rows, of_zero, keeps) in enumerate(CHAINS):
         return product(index, f"%s{name}, %w{index}", f"{shape_of(sizes)}, {kind}", geometry(*given) if conv else "", "conv2d" if conv else "linear",
                        (None, *want.shape[1:]), want, result)
 
-    x, inner = values(3, *sizes), (rows, *sizes[1:])
-    skip, by = rng.integers(-3, 4, (3, *inner)).astype(np.float32), 2.0 ** rng.integers(-2, 2, rows).astype(np.float32) * rng.choice([-1, 1], rows).astype(np.float32)
+    x, inner = values(ROWS, *sizes), (rows, *sizes[1:])
+    skip, by = rng.integers(-3, 4, (ROWS, *inner)).astype(np.float32), 2.0 ** rng.integers(-2, 2, rows).astype(np.float32) * rng.choice([-1, 1], rows).astype(np.float32)
     for name, value in ((f"x{index}", x), (f"k{index}", skip)):
         feeds[name] = value
         arguments.append(f"%{name}: {shape_of((None, *value.shape[1:]))}")
@@ -133,7 +137,11 @@ for index, (sizes, rows, of_zero, keeps) in enumerate(CHAINS):
     if keeps:
         output(f"h{index}", (None, *inner), inside)
     after = multiply(index + len(CHAINS), inside, f"h{index}", 20, "y")
-    output(f"y{index + len(CHAINS)}", (None, *after.shape[1:]), after)
+    shape, last = shape_of((None, *after.shape[1:])), index + len(CHAINS)
+    body.append(f"%z{last} = linalg.generic {{indexing_maps = [{identity}, {identity}], iterator_types = [" + ", ".join(['"parallel"'] * len(letters)) +
+                f"]}} ins(%y{last} : {shape}) outs(%y{last} : {shape}) {{\n^bb0(%v: f32, %o: f32):\n%r = arith.maximumf %v, %zero : f32\n"
+                f"linalg.yield %r : f32\n}} -> {shape}")
+    output(f"z{last}", (None, *after.shape[1:]), np.maximum(after, 0))
 quoted = lambda names: ", ".join(f'"{name}"' for name in names)
 (folder / "model.mlir").write_text(
     f"#one = #quanta.uniform<bits = 1, scale = f32>\nfunc.func @main({', '.join(arguments)}) -> ({', '.join(results)}) attributes {{\n"
@@ -146,12 +154,18 @@ failed = 0
 for cpu, core in CPUS:
     if "skylake-avx512" in cpu and "avx512bw" not in pathlib.Path("/proc/cpuinfo").read_text():
         continue
+    unit = amx.find(folder, cpu) if cpu in amx.NEEDED else None
+    if cpu in amx.NEEDED and not unit:
+        continue
     compiled = folder / (cpu if emulator else f"{cpu}.so")
     subprocess.run(["quantc", folder / "model.mlir", f"--mcpu={cpu}", "-o", compiled, *(["--mtriple=aarch64-linux-gnu"] if emulator else [])], check=True)
+    if unit:
+        unit.prepare(compiled)
     for threads in (1, 3):
         runner = [*emulator, "-cpu", core, compiled] if emulator else ["quant-run", compiled]
         subprocess.run([*runner, "--inputs", folder / "in.npz", "--outputs", folder / "out.npz", "--threads", str(threads)],
-                       check=True, stdout=subprocess.DEVNULL)
+                       check=True, stdout=subprocess.DEVNULL, env=unit and unit.environment())
+        assert not unit or unit.multiplications() != 0
         got = np.load(folder / "out.npz")
         for name, want in zip(returned, wants):
             value = got[name if name in got else f"m.{name}"]

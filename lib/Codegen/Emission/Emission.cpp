@@ -18,6 +18,9 @@
 #include "llvm/Linker/Linker.h"
 #include "llvm/MC/MCSubtargetInfo.h"
 #include "llvm/MC/TargetRegistry.h"
+#include "llvm/IR/InlineAsm.h"
+#include "llvm/IR/InstIterator.h"
+#include "llvm/IR/IntrinsicInst.h"
 #include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -286,6 +289,29 @@ static void setFunctionAttributes(llvm::Module &module, const ::quanta::Target &
   }
 }
 
+/// Hides from LLVM that sizes of AMX's tiles are constants. It configures tiles with what each definition of a size's register leaves in it
+/// (X86TileConfig), and gives a loop's counter that begins with an equal constant the same register: tiles would get its values as sizes.
+static void hideTileSizes(llvm::Function &function) {
+  llvm::DenseMap<llvm::Value *, llvm::Value *> hidden;
+  auto hide = [&](llvm::Value *size) {
+    llvm::Value *&value = hidden[size];
+    if (!value) {
+      auto *type = llvm::FunctionType::get(size->getType(), {size->getType()}, /*isVarArg=*/false);
+      auto *identity = llvm::InlineAsm::get(type, "", "=r,0", /*hasSideEffects=*/true);
+      value = llvm::CallInst::Create(type, identity, {size}, "tile.size", function.getEntryBlock().getFirstNonPHIOrDbgOrAlloca());
+    }
+    return value;
+  };
+  for (llvm::Instruction &instruction : llvm::instructions(function)) {
+    auto *call = llvm::dyn_cast<llvm::IntrinsicInst>(&instruction);
+    StringRef name = call ? call->getCalledFunction()->getName() : "";
+    if (name.starts_with("llvm.x86.t") && name.ends_with(".internal"))
+      for (llvm::Use &operand : call->args())
+        if (operand->getType()->isIntegerTy(16) && llvm::isa<llvm::Constant>(operand))
+          operand = hide(operand);
+  }
+}
+
 /// Adds a model's code for one target; its entry gets the name `entryName`.
 static llvm::Error linkModel(llvm::Module &code, ModuleOp module, const llvm::TargetMachine &machine,
                              const ::quanta::Target &target, StringRef entryName) {
@@ -302,6 +328,9 @@ static llvm::Error linkModel(llvm::Module &code, ModuleOp module, const llvm::Ta
       internalize(value);
   entry->setName(entryName);
   setFunctionAttributes(*part, target);
+  for (llvm::Function &function : *part)
+    if (!function.isDeclaration())
+      hideTileSizes(function);
   if (llvm::Linker::linkModules(code, std::move(part)))
     return userError("internal error: the model's code does not link with the support runtime");
   return llvm::Error::success();
