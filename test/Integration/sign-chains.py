@@ -13,63 +13,22 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "Inputs"))
 import amx
+from sign_layers import SignLayers, constant, shape_of, signs
 
-rng = np.random.default_rng(0)
 folder = pathlib.Path(sys.argv[1])
 folder.mkdir(parents=True, exist_ok=True)
 # A product whose signs the next one reads: sizes of its input, its rows, the sign of zero, whether its floats are a result, too.
 CHAINS = [((40, 9, 11), 70, 0, True), ((33, 6, 5), 32, 1, False), ((64, 4, 16), 16, -1, True), ((7, 3, 3), 101, 0, False),
           ((100,), 37, 0, True), ((64,), 80, 0, False), ((70,), 32, 1, True), ((50,), 9, -1, False)]
 ROWS = 14  # enough for a matrix unit
-SIGNS = {
-    0: "%n = arith.cmpf olt, %v, %zero : f32\n %a = arith.addf %v, %zero : f32\n %b = arith.select %n, %minus, %a : f32\n"
-       "%p = arith.cmpf ogt, %v, %zero : f32\n %r = arith.select %p, %plus, %b : f32",
-    1: "%p = arith.cmpf oge, %v, %zero : f32\n %r = arith.select %p, %plus, %minus : f32",
-    -1: "%p = arith.cmpf ule, %v, %zero : f32\n %r = arith.select %p, %minus, %plus : f32",
-}
 emulator = sys.argv[2:]
 CPUS = ([("neoverse-v1", "max,sve-max-vq=2"), ("a64fx", "a64fx"), ("cortex-a72", "cortex-a72")] if emulator
         else [(name, None) for name in ("native", amx.CPU, "x86-64-v2,skylake-avx512", "x86-64-v3", "x86-64-v2")])  # two CPUs share weights
 
 
-def constant(value):
-    kind = {"float32": "f32", "uint8": "i8"}[str(value.dtype)]
-    return f'dense<"0x{value.tobytes().hex().upper()}"> : tensor<{"x".join(map(str, value.shape))}x{kind}>'
-
-
-body, arguments, results, returned, dims, wants, feeds = [], [], [], [], [], [], {}
-
-
-def shape_of(sizes):
-    return "tensor<" + "x".join("?" if size is None else str(size) for size in sizes) + "xf32>"
-
-
-def sign(name, sizes, of_zero):
-    text, map_text = shape_of(sizes), "affine_map<(" + ", ".join(f"d{i}" for i in range(len(sizes))) + ") -> (" + ", ".join(f"d{i}" for i in range(len(sizes))) + ")>"
-    fixed = "%rows" + name
-    body.append(f"{fixed} = tensor.dim %{name}, %c0 : {text}\n  %e{name} = tensor.empty({fixed}) : {text}")
-    body.append(f"%s{name} = linalg.generic {{indexing_maps = [{map_text}, {map_text}], iterator_types = [" + ", ".join(['"parallel"'] * len(sizes)) +
-                f"]}} ins(%{name} : {text}) outs(%e{name} : {text}) {{\n^bb0(%v: f32, %o: f32):\n{SIGNS[of_zero]}\nlinalg.yield %r : f32\n}} -> {text}")
-
-
-def weight(index, rows, sizes):
-    columns = int(np.prod(sizes))
-    codes = rng.integers(0, 2, (rows, columns), dtype=np.uint8)
-    scales = 2 ** rng.integers(-3, 3, (rows, 1)).astype(np.float32)
-    kind = f"tensor<{rows}x{'x'.join(map(str, sizes))}xf32, #one>"
-    body.append(f"%w{index} = quanta.constant {{codes = {constant(codes)}, scales = {constant(scales)}}} : {kind}")
-    return (codes - 0.5) * scales, kind
-
-
-def values(*sizes):
-    x = rng.standard_normal(sizes).astype(np.float32)
-    x[rng.random(sizes) < 0.2] = 0
-    x[rng.random(sizes) < 0.05] = -0.0
-    return x
-
-
-def signs(x, of_zero):
-    return np.where(x > 0, 1.0, np.where(x < 0, -1.0, of_zero))
+layers = SignLayers()
+body, rng = layers.body, layers.rng
+arguments, results, returned, dims, wants, feeds = [], [], [], [], [], {}
 
 
 def product(index, operands, kinds, attributes, op, sizes, want, result="y"):
@@ -110,15 +69,15 @@ for index, (sizes, rows, of_zero, keeps) in enumerate(CHAINS):
     def multiply(index, x, name, rows, result):
         """A layer whose input is the signs of %name."""
         sizes = (None, *x.shape[1:])
-        sign(name, sizes, of_zero)
+        layers.sign(name, sizes, of_zero)
         conv = len(sizes) == 4
-        decoded, kind = weight(index, rows, (sizes[1], 3, 3) if conv else sizes[1:])
+        decoded, kind = layers.weight(index, rows, (sizes[1], 3, 3) if conv else sizes[1:])
         given = ((1, 1), (1, 1, 1, 1), (1, 1))
         want = convolve(signs(x, of_zero), decoded.reshape(rows, sizes[1], 3, 3), (3, 3), *given) if conv else signs(x, of_zero) @ decoded.T
         return product(index, f"%s{name}, %w{index}", f"{shape_of(sizes)}, {kind}", geometry(*given) if conv else "", "conv2d" if conv else "linear",
                        (None, *want.shape[1:]), want, result)
 
-    x, inner = values(ROWS, *sizes), (rows, *sizes[1:])
+    x, inner = layers.values(ROWS, *sizes), (rows, *sizes[1:])
     skip, by = rng.integers(-3, 4, (ROWS, *inner)).astype(np.float32), 2.0 ** rng.integers(-2, 2, rows).astype(np.float32) * rng.choice([-1, 1], rows).astype(np.float32)
     for name, value in ((f"x{index}", x), (f"k{index}", skip)):
         feeds[name] = value

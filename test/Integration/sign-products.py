@@ -11,8 +11,8 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "Inputs"))
 import amx
+from sign_layers import SignLayers, constant, shape_of, signs
 
-rng = np.random.default_rng(0)
 folder = pathlib.Path(sys.argv[1])
 folder.mkdir(parents=True, exist_ok=True)
 # Channels, height, width, rows, kernel, strides, pads, dilations.
@@ -21,53 +21,12 @@ CONVS = [(64, 12, 17, 37, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1)), (37, 7, 7, 16, 
 LINEARS = [(100, 37), (64, 16), (2100, 40), (33, 50), (70, 20)]  # columns, rows
 ROUNDED = len(CONVS) + len(LINEARS) - 1  # the layer whose scales are no powers of two
 TOKENS = [37, 5]  # enough for a matrix unit, and too few
-SIGNS = {
-    0: "%n = arith.cmpf olt, %v, %zero : f32\n %a = arith.addf %v, %zero : f32\n %b = arith.select %n, %minus, %a : f32\n"
-       "%p = arith.cmpf ogt, %v, %zero : f32\n %r = arith.select %p, %plus, %b : f32",
-    1: "%p = arith.cmpf oge, %v, %zero : f32\n %r = arith.select %p, %plus, %minus : f32",
-    -1: "%p = arith.cmpf ule, %v, %zero : f32\n %r = arith.select %p, %minus, %plus : f32",
-}
 CPUS = ["native", amx.CPU, "x86-64-v2,skylake-avx512", "x86-64-v3", "x86-64-v2"]  # two CPUs share weights
 
 
-def constant(value):
-    kind = {"float32": "f32", "uint8": "i8"}[str(value.dtype)]
-    return f'dense<"0x{value.tobytes().hex().upper()}"> : tensor<{"x".join(map(str, value.shape))}x{kind}>'
-
-
-body, arguments, results, dims, wants, feeds = [], [], [], [], [], {}
-
-
-def shape_of(sizes):
-    return "tensor<" + "x".join("?" if size is None else str(size) for size in sizes) + "xf32>"
-
-
-def sign(name, sizes, of_zero):
-    text, map_text = shape_of(sizes), "affine_map<(" + ", ".join(f"d{i}" for i in range(len(sizes))) + ") -> (" + ", ".join(f"d{i}" for i in range(len(sizes))) + ")>"
-    fixed = "%rows" + name
-    body.append(f"{fixed} = tensor.dim %{name}, %c0 : {text}\n  %e{name} = tensor.empty({fixed}) : {text}")
-    body.append(f"%s{name} = linalg.generic {{indexing_maps = [{map_text}, {map_text}], iterator_types = [" + ", ".join(['"parallel"'] * len(sizes)) +
-                f"]}} ins(%{name} : {text}) outs(%e{name} : {text}) {{\n^bb0(%v: f32, %o: f32):\n{SIGNS[of_zero]}\nlinalg.yield %r : f32\n}} -> {text}")
-
-
-def weight(index, rows, sizes):
-    columns = int(np.prod(sizes))
-    codes = rng.integers(0, 2, (rows, columns), dtype=np.uint8)
-    scales = rng.random((rows, 1), np.float32) if index == ROUNDED else 2 ** rng.integers(-3, 3, (rows, 1)).astype(np.float32)
-    kind = f"tensor<{rows}x{'x'.join(map(str, sizes))}xf32, #one>"
-    body.append(f"%w{index} = quanta.constant {{codes = {constant(codes)}, scales = {constant(scales)}}} : {kind}")
-    return (codes - 0.5) * scales, kind
-
-
-def values(*sizes):
-    x = rng.standard_normal(sizes).astype(np.float32)
-    x[rng.random(sizes) < 0.2] = 0
-    x[rng.random(sizes) < 0.05] = -0.0
-    return x
-
-
-def signs(x, of_zero):
-    return np.where(x > 0, 1.0, np.where(x < 0, -1.0, of_zero))
+layers = SignLayers()
+body, rng = layers.body, layers.rng
+arguments, results, dims, wants, feeds = [], [], [], [], {}
 
 
 def output(index, operands, kinds, attributes, op, sizes, want):
@@ -84,11 +43,11 @@ def output(index, operands, kinds, attributes, op, sizes, want):
 
 for index, (channels, height, width, rows, kernel, strides, pads, dilations) in enumerate(CONVS):
     of_zero, name = [0, 1, -1, 0][index], f"x{index}"
-    x = feeds[name] = values(3, channels, height, width)
+    x = feeds[name] = layers.values(3, channels, height, width)
     arguments.append(f"%{name}: {shape_of((None, channels, height, width))}")
     dims.append(f'["n", {channels}, {height}, {width}]')
-    sign(name, (None, channels, height, width), of_zero)
-    decoded, kind = weight(index, rows, (channels, *kernel))
+    layers.sign(name, (None, channels, height, width), of_zero)
+    decoded, kind = layers.weight(index, rows, (channels, *kernel))
     decoded = decoded.reshape(rows, channels, *kernel)
     padded = np.pad(signs(x, of_zero), ((0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3])))
     extents = [(padded.shape[2 + d] - dilations[d] * (kernel[d] - 1) - 1) // strides[d] + 1 for d in (0, 1)]
@@ -104,11 +63,11 @@ for index, (channels, height, width, rows, kernel, strides, pads, dilations) in 
            (None, rows, *extents), want)
 for index, (columns, rows) in enumerate(LINEARS, len(CONVS)):
     of_zero, name = index % 3 - 1, f"x{index}"
-    x = feeds[name] = values(max(TOKENS), columns)
+    x = feeds[name] = layers.values(max(TOKENS), columns)
     arguments.append(f"%{name}: {shape_of((None, columns))}")
     dims.append(f'["m", {columns}]')
-    sign(name, (None, columns), of_zero)
-    decoded, kind = weight(index, rows, (columns,))
+    layers.sign(name, (None, columns), of_zero)
+    decoded, kind = layers.weight(index, rows, (columns,), exact=index != ROUNDED)
     output(index, f"%s{name}, %w{index}", f"{shape_of((None, columns))}, {kind}", "", "linear", (None, rows), signs(x, of_zero) @ decoded.T)
 quoted = lambda letter: ", ".join(f'"{letter}{i}"' for i in range(len(results)))
 (folder / "model.mlir").write_text(
