@@ -42,10 +42,10 @@ class Native:
 
 class Emulator:
     def __init__(self, folder):
-        self.library, self.log = folder / "amx_emulator.so", folder / "multiplications.txt"
+        self.preloaded, self.log = folder / "amx_emulator.so", folder / "multiplications.txt"
         flags = "-shared -fPIC -ftls-model=initial-exec -O3 -march=native -ffp-contract=off -Wall -Wextra -Werror"
         source = pathlib.Path(__file__).parent / "amx_emulator.c"
-        subprocess.run(["cc", *flags.split(), source, "-o", self.library, "-ldl", "-lm"], check=True)
+        subprocess.run(["cc", *flags.split(), source, "-o", self.preloaded, "-ldl", "-lm"], check=True)
 
     def prepare(self, library):
         """Has the library ask the emulator what the CPU can do: the first byte of each CPUID and XGETBV becomes 06."""
@@ -62,7 +62,7 @@ class Emulator:
     def environment(self, refused=False):
         """For a run, whose process the system gives the registers of AMX or refuses them."""
         self.log.unlink(missing_ok=True)
-        return {**os.environ, "LD_PRELOAD": str(self.library.resolve()), "AMX_LOG": str(self.log.resolve()),
+        return {**os.environ, "LD_PRELOAD": str(self.preloaded.resolve()), "AMX_LOG": str(self.log.resolve()),
                 "AMX_PERMISSION": "refused" if refused else "granted"}
 
     def multiplications(self):
