@@ -69,17 +69,13 @@ static std::string groupColumns(const RecipeValues &values) {
   return " group=" + (group == "row" ? "0" : group == "tensor" ? "-1" : group);
 }
 
-/// An option of a pass, unless the recipe leaves it at what the pass does by itself.
-static std::string unless(StringRef initial, StringRef option, const RecipeValues &values) {
-  std::string value = values.lookup(option);
-  return value == initial ? "" : (" " + option + "=" + value).str();
-}
-
 static bool hasMultiples(const RecipeValues &values) { return StringRef(values.lookup("multiples")).trim("0") != ""; }
+
+static std::string multiples(const RecipeValues &values) { return hasMultiples(values) ? " multiples=" + values.lookup("multiples") : ""; }
 
 /// The options of a uniform format. `asymmetric`: what stands for zero unless it is the middle code; multiples have no offsets.
 static std::string uniformOptions(const RecipeValues &values, StringRef asymmetric) {
-  return " bits=" + values.lookup("bits") + groupColumns(values) + (hasMultiples(values) ? unless("0", "multiples", values) : "") +
+  return " bits=" + values.lookup("bits") + groupColumns(values) + multiples(values) +
          " zero=" + (values.lookup("sym") == "true" ? "symmetric" : hasMultiples(values) ? "point" : asymmetric.str());
 }
 
@@ -100,6 +96,12 @@ static std::string buildRoundToNearest(const RecipeValues &values) {
          uniformOptions(values, "point") + "}";
 }
 
+/// An option of a pass, unless the recipe leaves it at what the pass does by itself.
+static std::string unless(StringRef initial, StringRef option, const RecipeValues &values) {
+  std::string value = values.lookup(option);
+  return value == initial ? "" : (" " + option + "=" + value).str();
+}
+
 static std::string damping(const RecipeValues &values) { return unless("0", "damping", values); }
 
 static std::string buildGptq(const RecipeValues &values) {
@@ -108,7 +110,7 @@ static std::string buildGptq(const RecipeValues &values) {
 
 static std::string buildTernary(const RecipeValues &values) {
   return "quanta-quantize-weights{method=gptq bits=2 levels=3" + groupColumns(values) + damping(values) +
-         (hasMultiples(values) ? unless("0", "multiples", values) + " zero=symmetric}" : " zero=offset}");
+         multiples(values) + (hasMultiples(values) ? " zero=symmetric}" : " zero=offset}");
 }
 
 static std::string buildBinary(const RecipeValues &values) {
